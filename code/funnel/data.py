@@ -1,0 +1,360 @@
+"""The course's data sets, checked each time they are loaded.
+
+A loader trusts nothing. It compares the file with the checksums that lie beside
+it, checks every line against the schema below, and says what is wrong, where,
+and which command restores the file.
+
+The survey gives radon as an activity in pCi/L, and the course models its
+logarithm. Both directions of that transform are here, once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "ACTIVITY_OFFSET",
+    "DataError",
+    "check_homes",
+    "checksums",
+    "load_eight_schools",
+    "load_radon",
+    "load_radon_us",
+    "to_activity",
+    "to_log_radon",
+]
+
+#: Where the data lie: the folder `data` of the repository that this file is in.
+DATA = Path(__file__).resolve().parents[2] / "data"
+
+#: Added to an activity before the logarithm is taken, in pCi/L. Some detectors
+#: read 0, and 0.1 is the step of the scale.
+ACTIVITY_OFFSET = 0.1
+
+
+class DataError(ValueError):
+    """A data file is not the published one; the message says where and what to do."""
+
+
+def to_log_radon(activity: ArrayLike) -> NDArray[np.float64]:
+    """Transform an activity to the scale of the models, log(activity + 0.1).
+
+    Parameters
+    ----------
+    activity : array_like
+        Radon activity in pCi/L, any shape.
+
+    Returns
+    -------
+    ndarray
+        The same shape.
+
+    Raises
+    ------
+    ValueError
+        If an activity is not a number above -0.1.
+
+    See Also
+    --------
+    to_activity : The way back.
+    """
+    activity = np.asarray(activity, dtype=float)
+    bad = ~(activity > -ACTIVITY_OFFSET)
+    if bad.any():
+        raise ValueError(
+            f"an activity in pCi/L must be above {-ACTIVITY_OFFSET}, got {activity[bad][0]}"
+        )
+    return np.log(activity + ACTIVITY_OFFSET)
+
+
+def to_activity(log_radon: ArrayLike) -> NDArray[np.float64]:
+    """Transform log radon back to an activity, exp(log_radon) - 0.1.
+
+    Parameters
+    ----------
+    log_radon : array_like
+        Values on the scale of the models, any shape.
+
+    Returns
+    -------
+    ndarray
+        Activity in pCi/L, the same shape. Values below log(0.1), which a model
+        can predict and a detector cannot read, come out between -0.1 and 0.
+    """
+    return np.exp(np.asarray(log_radon, dtype=float)) - ACTIVITY_OFFSET
+
+
+def load_radon() -> pd.DataFrame:
+    """Load the radon survey of Minnesota.
+
+    Returns
+    -------
+    DataFrame
+        One row for each of 919 homes, in the order of the survey, with columns
+
+        - ``county`` : categorical, 85 names in alphabetical order;
+        - ``floor`` : 0 if measured in the basement, 1 if on the first floor;
+        - ``activity`` : radon in pCi/L;
+        - ``log_radon`` : log(activity + 0.1);
+        - ``log_uranium`` : log of the uranium in the county's soil, in parts
+          per million.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file is missing.
+    DataError
+        If it is not the published file.
+    """
+    return _load_homes("radon", _RADON)
+
+
+def load_radon_us() -> pd.DataFrame:
+    """Load the radon survey of all its states.
+
+    Returns
+    -------
+    DataFrame
+        One row for each of 12,124 homes, in the order of the survey, with the
+        columns of `load_radon` and ``state``, a categorical of postal codes.
+        Counties carry their state, as in ``Lake (IN)``, because names recur.
+        ``floor`` is 1 on the first floor and on those above it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file is missing.
+    DataError
+        If it is not the published file.
+    """
+    homes = _load_homes("radon_us", _RADON_US)
+    return homes.assign(state=homes["state"].astype("category"))
+
+
+def load_eight_schools() -> pd.DataFrame:
+    """Load the eight coaching experiments of Rubin (1981).
+
+    Returns
+    -------
+    DataFrame
+        One row for each of 8 schools, with columns ``school`` (A to H),
+        ``effect`` (estimated effect of coaching, in points of the SAT-V) and
+        ``se`` (its standard error, in points).
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file is missing.
+    DataError
+        If it is not the published file.
+    """
+    return _load("eight_schools", _EIGHT_SCHOOLS)
+
+
+def check_homes(homes: pd.DataFrame) -> pd.DataFrame:
+    """Check a table of homes before a model sees it.
+
+    Parameters
+    ----------
+    homes : DataFrame
+        One row per home, with columns ``county`` (categorical, or values to
+        make one of), ``floor`` (0 or 1) and ``log_radon``. Others are left alone.
+
+    Returns
+    -------
+    DataFrame
+        A copy with ``county`` categorical, ``floor`` of integers and
+        ``log_radon`` of floats.
+
+    Raises
+    ------
+    TypeError
+        If `homes` is not a table, or a column that must hold numbers does not.
+    ValueError
+        If a column is missing, if there are no homes, if a county category has
+        no home, if a value is missing or infinite, or if a floor is neither 0
+        nor 1. The message names the row and the value.
+    """
+    if not isinstance(homes, pd.DataFrame):
+        raise TypeError(f"homes must be a pandas DataFrame, got {type(homes).__name__}")
+    for column in ("county", "floor", "log_radon"):
+        if column not in homes.columns:
+            raise ValueError(f"homes has no column {column!r}; it has {list(homes.columns)}")
+    if homes.empty:
+        raise ValueError("homes is empty: it has no row")
+
+    county = homes["county"].astype("category")
+    _refuse(county.isna(), homes["county"], "a county is missing")
+    empty = county.cat.categories.difference(county.unique())
+    if len(empty):
+        raise ValueError(
+            f"homes has no home in {len(empty)} of its county categories, {empty[0]!r} among "
+            "them; drop them with homes['county'].cat.remove_unused_categories()"
+        )
+    floor = _numbers(homes["floor"])
+    _refuse(~floor.isin([0, 1]), homes["floor"], "floor must be 0 or 1")
+    log_radon = _numbers(homes["log_radon"])
+    _refuse(~np.isfinite(log_radon), homes["log_radon"], "log_radon must be a finite number")
+    return homes.assign(county=county, floor=floor.astype(np.int64), log_radon=log_radon)
+
+
+def _numbers(values: pd.Series) -> pd.Series:
+    try:
+        return values.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{values.name} must hold numbers: {error}") from None
+
+
+def _refuse(bad: pd.Series, values: pd.Series, rule: str) -> None:
+    if bad.any():
+        row = int(np.argmax(bad.to_numpy()))
+        raise ValueError(f"{rule}; row {values.index[row]!r} has {values.iloc[row]!r}")
+
+
+def checksums(content: bytes) -> dict[str, object]:
+    """Compute what `checksums.json` beside a data file says of the file.
+
+    Parameters
+    ----------
+    content : bytes
+        A table of comma-separated values without quotes, its first line the
+        names of the columns.
+
+    Returns
+    -------
+    dict
+        ``sha256`` of the file, number of ``rows``, and the sha256 of each of
+        the ``columns``, by which an edit is traced to its column.
+    """
+    header, *rows = (line.split(",") for line in content.decode().splitlines())
+    columns = zip(header, zip(*rows, strict=True), strict=True)
+    return {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "rows": len(rows),
+        "columns": {
+            name: hashlib.sha256("\n".join(values).encode()).hexdigest() for name, values in columns
+        },
+    }
+
+
+# The schema of a file: its columns in order, each with the function that reads
+# one value of it, or raises a ValueError that says what the value must be.
+Schema = Mapping[str, Callable[[str], object]]
+
+
+def _name(text: str) -> str:
+    if not text or text != text.strip():
+        raise ValueError("a name without blanks around it")
+    return text
+
+
+def _number(text: str, *, above: float = -math.inf) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number >= above):
+        raise ValueError("a finite number" if above == -math.inf else f"a number from {above:g} up")
+    return number
+
+
+def _not_negative(text: str) -> float:
+    return _number(text, above=0)
+
+
+def _floor(text: str) -> int:
+    if text not in ("0", "1"):
+        raise ValueError("0 or 1")
+    return int(text)
+
+
+_RADON: Schema = {
+    "county": _name,
+    "floor": _floor,
+    "activity": _not_negative,
+    "log_radon": _number,
+    "log_uranium": _number,
+}
+_RADON_US: Schema = {"state": _name, **_RADON}
+_EIGHT_SCHOOLS: Schema = {"school": _name, "effect": _number, "se": _not_negative}
+
+
+def _load_homes(name: str, schema: Schema) -> pd.DataFrame:
+    homes = _load(name, schema)
+    return homes.assign(county=homes["county"].astype("category"))
+
+
+def _load(name: str, schema: Schema) -> pd.DataFrame:
+    path = DATA / name / f"{name}.csv"
+    content = _read(path)
+    published = json.loads(_read(path.with_name("checksums.json")))
+    table = _parse(path, content, schema, published["rows"])
+    found = checksums(content)
+    if found["sha256"] != published["sha256"]:
+        edited = [c for c in schema if found["columns"][c] != published["columns"][c]]
+        _fail(path, f": edited in column {', '.join(map(repr, edited))}: checksum differs")
+    return table
+
+
+def _read(path: Path) -> bytes:
+    if not DATA.is_dir():
+        raise FileNotFoundError(
+            f"{DATA} does not exist. The data are read from the repository: install the course "
+            "from its root with `pip install --no-deps -e .`"
+        )
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing. {_remedy(path)}")
+    return path.read_bytes()
+
+
+def _parse(path: Path, content: bytes, schema: Schema, rows: int) -> pd.DataFrame:
+    if b"\r" in content:
+        _fail(path, ": line ends are not those of the published file (CR found, LF expected)")
+    *lines, cut = content.decode(errors="replace").split("\n")
+    header = lines[0].split(",") if lines else []
+    if header != list(schema):
+        _fail(path, f", line 1: columns are {header}, expected {list(schema)}")
+    if cut or len(lines) - 1 < rows:
+        _fail(path, f": truncated, {len(lines) - 1} of {rows} rows are whole")
+    if len(lines) - 1 > rows:
+        _fail(path, f", line {rows + 2}: {len(lines) - 1} rows, expected {rows}")
+    table = [
+        _parse_line(path, number, line, schema) for number, line in enumerate(lines[1:], start=2)
+    ]
+    return pd.DataFrame(table, columns=list(schema))
+
+
+def _parse_line(path: Path, number: int, line: str, schema: Schema) -> list[object]:
+    texts = line.split(",")
+    if len(texts) != len(schema):
+        _fail(path, f", line {number}: {len(texts)} values, expected {len(schema)}: {line!r}")
+    values = []
+    for (column, read), text in zip(schema.items(), texts, strict=True):
+        try:
+            values.append(read(text))
+        except ValueError as error:
+            _fail(path, f", line {number}, column {column!r}: expected {error}, got {text!r}")
+    return values
+
+
+def _fail(path: Path, problem: str) -> NoReturn:
+    raise DataError(f"{path}{problem}. {_remedy(path)}")
+
+
+def _remedy(path: Path) -> str:
+    root = shlex.quote(str(DATA.parent))
+    remedy = f"Restore it: git -C {root} checkout -- {path.relative_to(DATA.parent).as_posix()}"
+    script = path.with_name("make_data.py")
+    if script.is_file():
+        remedy += f" (or rebuild it: python {shlex.quote(str(script))})"
+    return remedy
