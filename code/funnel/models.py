@@ -1,0 +1,368 @@
+"""The course's models in PyMC.
+
+Every effect that varies between groups comes in a family of *parameterizations*
+of one and the same model. Write ``a`` for the effects, ``mu`` and ``sigma`` for
+their mean and standard deviation. With centeredness λ the sampler sees
+
+    z ~ Normal(λ mu, sigma^λ),        a = mu + sigma^(1-λ) (z - λ mu).
+
+At λ = 1, *centered*, z is ``a`` itself. At λ = 0, *noncentered*, z is standard
+normal whatever ``mu`` and ``sigma`` are. The family is that of Papaspiliopoulos,
+Roberts and Sköld (2003), "Non-centered parameterisations for hierarchical
+models and data augmentation", in *Bayesian Statistics 7*.
+
+Names of the variables are the same everywhere: ``mu_a sigma_a a`` for the county
+intercepts, ``mu_b sigma_b b`` for the county slopes, ``sigma_y`` for the homes
+within a county. ``a`` and ``b`` exist in every parameterization; unless the
+effect is centered, the sampler moves ``a_offset`` or ``b_offset``, the z above.
+"""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import pymc as pm
+from pytensor.tensor import TensorVariable
+
+from funnel.data import check_homes
+from funnel.priors import EIGHT_SCHOOLS, EightSchoolsPriors, Hyperpriors
+
+__all__ = [
+    "Parameterization",
+    "eight_schools",
+    "neal_funnel",
+    "pooled",
+    "unpooled",
+    "varying_intercepts",
+    "varying_slopes",
+]
+
+#: ``"centered"``, ``"noncentered"`` or a centeredness between 0 and 1.
+Parameterization = Literal["centered", "noncentered"] | float
+
+
+def pooled(homes: pd.DataFrame, priors: Hyperpriors) -> pm.Model:
+    """One regression line for all counties.
+
+    Parameters
+    ----------
+    homes : pandas.DataFrame
+        One row per home, with columns ``county``, ``floor`` and ``log_radon``
+        (see :func:`funnel.data.check_homes`).
+    priors : Hyperpriors
+        `mu_a` is the prior of the intercept, `mu_b` that of the slope,
+        `sigma_y` that of the noise. The other two are not used.
+
+    Returns
+    -------
+    pymc.Model
+        Variables ``mu_a``, ``mu_b``, ``sigma_y`` and the observed ``y``, in log
+        pCi/L.
+
+    Raises
+    ------
+    ValueError
+        If `homes` is not a table of homes.
+    TypeError
+        If `priors` is not a `Hyperpriors`.
+    """
+    homes = _check_radon(homes, priors)
+    with pm.Model(coords=_radon_coords(homes)) as model:
+        mu_a = priors.mu_a.to_pymc("mu_a")
+        mu_b = priors.mu_b.to_pymc("mu_b")
+        sigma_y = priors.sigma_y.to_pymc("sigma_y")
+        _observe(homes, mu_a + mu_b * homes["floor"].to_numpy(), sigma_y)
+    return model
+
+
+def unpooled(homes: pd.DataFrame, priors: Hyperpriors) -> pm.Model:
+    """One regression line per county, each from that county's homes alone.
+
+    Nothing is shared but the noise ``sigma_y``. The slope of a county without a
+    first-floor measurement keeps its prior.
+
+    Parameters
+    ----------
+    homes : pandas.DataFrame
+        As in :func:`pooled`.
+    priors : Hyperpriors
+        `mu_a` is the prior of every county's intercept, `mu_b` that of every
+        county's slope, `sigma_y` that of the noise. The other two are not used.
+
+    Returns
+    -------
+    pymc.Model
+        Variables ``a`` and ``b`` (one per county), ``sigma_y`` and the observed
+        ``y``, in log pCi/L.
+
+    Raises
+    ------
+    ValueError
+        If `homes` is not a table of homes.
+    TypeError
+        If `priors` is not a `Hyperpriors`.
+    """
+    homes = _check_radon(homes, priors)
+    county, floor = homes["county"].cat.codes.to_numpy(), homes["floor"].to_numpy()
+    with pm.Model(coords=_radon_coords(homes)) as model:
+        a = pm.Normal("a", priors.mu_a.mean, priors.mu_a.sd, dims="county")
+        b = pm.Normal("b", priors.mu_b.mean, priors.mu_b.sd, dims="county")
+        sigma_y = priors.sigma_y.to_pymc("sigma_y")
+        _observe(homes, a[county] + b[county] * floor, sigma_y)
+    return model
+
+
+def varying_intercepts(
+    homes: pd.DataFrame, priors: Hyperpriors, *, intercepts: Parameterization
+) -> pm.Model:
+    """County intercepts that share a hierarchical prior, and one common slope.
+
+    Parameters
+    ----------
+    homes : pandas.DataFrame
+        As in :func:`pooled`.
+    priors : Hyperpriors
+        Priors of the top-level parameters; `mu_b` is the prior of the common
+        slope, `sigma_b` is not used.
+    intercepts : {"centered", "noncentered"} or float
+        Parameterization of ``a``, as in :func:`varying_slopes`.
+
+    Returns
+    -------
+    pymc.Model
+        Variables ``mu_a``, ``sigma_a``, ``a`` (one per county), ``mu_b`` (the
+        common slope), ``sigma_y`` and the observed ``y``, in log pCi/L.
+
+    Raises
+    ------
+    ValueError
+        If `homes` is not a table of homes, or `intercepts` no parameterization.
+    TypeError
+        If `priors` is not a `Hyperpriors`.
+    """
+    homes = _check_radon(homes, priors)
+    county, floor = homes["county"].cat.codes.to_numpy(), homes["floor"].to_numpy()
+    with pm.Model(coords=_radon_coords(homes)) as model:
+        mu_a = priors.mu_a.to_pymc("mu_a")
+        sigma_a = priors.sigma_a.to_pymc("sigma_a")
+        a = _effects("a", mu_a, sigma_a, intercepts, dims="county")
+        mu_b = priors.mu_b.to_pymc("mu_b")
+        sigma_y = priors.sigma_y.to_pymc("sigma_y")
+        _observe(homes, a[county] + mu_b * floor, sigma_y)
+    return model
+
+
+def varying_slopes(
+    homes: pd.DataFrame,
+    priors: Hyperpriors,
+    *,
+    intercepts: Parameterization,
+    slopes: Parameterization,
+) -> pm.Model:
+    """County intercepts and county slopes, each with a hierarchical prior.
+
+    Parameters
+    ----------
+    homes : pandas.DataFrame
+        As in :func:`pooled`.
+    priors : Hyperpriors
+        Priors of the five top-level parameters.
+    intercepts, slopes : {"centered", "noncentered"} or float
+        Parameterization of ``a`` and of ``b``: by name, or a centeredness
+        between 0 (noncentered) and 1 (centered). There is no default, because
+        the choice is what the course is about. It changes how the sampler moves,
+        never the model.
+
+    Returns
+    -------
+    pymc.Model
+        Variables ``mu_a``, ``sigma_a``, ``mu_b``, ``sigma_b``, ``a`` and ``b``
+        (one per county), ``sigma_y`` and the observed ``y``, in log pCi/L.
+
+    Raises
+    ------
+    ValueError
+        If `homes` is not a table of homes, or `intercepts` or `slopes` no
+        parameterization.
+    TypeError
+        If `priors` is not a `Hyperpriors`.
+    """
+    homes = _check_radon(homes, priors)
+    county, floor = homes["county"].cat.codes.to_numpy(), homes["floor"].to_numpy()
+    with pm.Model(coords=_radon_coords(homes)) as model:
+        # Between counties
+        mu_a = priors.mu_a.to_pymc("mu_a")
+        sigma_a = priors.sigma_a.to_pymc("sigma_a")
+        mu_b = priors.mu_b.to_pymc("mu_b")
+        sigma_b = priors.sigma_b.to_pymc("sigma_b")
+        # One intercept and one slope per county
+        a = _effects("a", mu_a, sigma_a, intercepts, dims="county")
+        b = _effects("b", mu_b, sigma_b, slopes, dims="county")
+        # Homes within a county
+        sigma_y = priors.sigma_y.to_pymc("sigma_y")
+        _observe(homes, a[county] + b[county] * floor, sigma_y)
+    return model
+
+
+def eight_schools(
+    schools: pd.DataFrame,
+    priors: EightSchoolsPriors = EIGHT_SCHOOLS,
+    *,
+    effects: Parameterization,
+) -> pm.Model:
+    """Rubin's eight schools: effects with known standard errors.
+
+    Rubin (1981), "Estimation in parallel randomized experiments", *Journal of
+    Educational Statistics* 6(4).
+
+    Parameters
+    ----------
+    schools : pandas.DataFrame
+        One row per school, with columns ``school``, ``effect`` and ``se``.
+    priors : EightSchoolsPriors
+        Priors of the two top-level parameters.
+    effects : {"centered", "noncentered"} or float
+        Parameterization of ``theta``, as in :func:`varying_slopes`. Unless it is
+        centered, the sampler moves ``theta_offset``.
+
+    Returns
+    -------
+    pymc.Model
+        Variables ``mu``, ``tau``, ``theta`` (one per school) and the observed
+        ``y``, in points of the test.
+
+    Raises
+    ------
+    ValueError
+        If `schools` is not a table of schools, or `effects` no parameterization.
+    TypeError
+        If `priors` is not an `EightSchoolsPriors`.
+    """
+    _check_priors(priors, EightSchoolsPriors)
+    _check_schools(schools)
+    with pm.Model(coords={"school": schools["school"].to_numpy()}) as model:
+        mu = priors.mu.to_pymc("mu")
+        tau = priors.tau.to_pymc("tau")
+        theta = _effects("theta", mu, tau, effects, dims="school")
+        pm.Normal(
+            "y",
+            mu=theta,
+            sigma=schools["se"].to_numpy(float),
+            observed=schools["effect"].to_numpy(float),
+            dims="school",
+        )
+    return model
+
+
+def neal_funnel(dimensions: int = 9, *, x: Parameterization) -> pm.Model:
+    """Neal's funnel: a hierarchical prior and no data.
+
+    ``v ~ Normal(0, 3)`` and, for each dimension, ``x ~ Normal(0, exp(v / 2))``,
+    both written mean, standard deviation. From Neal (2003), "Slice sampling",
+    *Annals of Statistics* 31(3), section 8.
+
+    Parameters
+    ----------
+    dimensions : int
+        Number of ``x``; Neal has nine.
+    x : {"centered", "noncentered"} or float
+        Parameterization of ``x``, as in :func:`varying_slopes`. Neal's is the
+        centered one. Unless it is centered, the sampler moves ``x_offset``.
+
+    Returns
+    -------
+    pymc.Model
+        Variables ``v`` and ``x``.
+
+    Raises
+    ------
+    ValueError
+        If `dimensions` is not a positive whole number, or `x` no
+        parameterization.
+    """
+    if isinstance(dimensions, bool) or not isinstance(dimensions, int) or dimensions < 1:
+        raise ValueError(f"dimensions must be a positive whole number, got {dimensions!r}")
+    with pm.Model(coords={"dimension": np.arange(1, dimensions + 1)}) as model:
+        v = pm.Normal("v", 0, 3)
+        _effects("x", 0.0, pm.math.exp(v / 2), x, dims="dimension")
+    return model
+
+
+def _effects(
+    name: str,
+    mu: TensorVariable | float,
+    sigma: TensorVariable,
+    parameterization: Parameterization,
+    dims: str,
+) -> TensorVariable:
+    """Add the effects ``name ~ Normal(mu, sigma)`` to the model in context."""
+    centeredness = _centeredness(parameterization)
+    if centeredness == 1:
+        return pm.Normal(name, mu, sigma, dims=dims)
+    if centeredness == 0:
+        z = pm.Normal(f"{name}_offset", 0, 1, dims=dims)
+        return pm.Deterministic(name, mu + sigma * z, dims=dims)
+    z = pm.Normal(f"{name}_offset", centeredness * mu, sigma**centeredness, dims=dims)
+    return pm.Deterministic(
+        name, mu + sigma ** (1 - centeredness) * (z - centeredness * mu), dims=dims
+    )
+
+
+def _centeredness(parameterization: Parameterization) -> float:
+    """Centeredness between 0 and 1 of a parameterization given by name or number."""
+    named = {"centered": 1.0, "noncentered": 0.0}
+    if isinstance(parameterization, str) and parameterization in named:
+        return named[parameterization]
+    if isinstance(parameterization, Real) and not isinstance(parameterization, bool):
+        value = float(parameterization)
+        if math.isfinite(value) and 0 <= value <= 1:
+            return value
+    raise ValueError(
+        "a parameterization is 'centered', 'noncentered' or a centeredness between 0 and 1, "
+        f"got {parameterization!r}"
+    )
+
+
+def _check_priors(priors: object, wanted: type) -> None:
+    if not isinstance(priors, wanted):
+        raise TypeError(f"priors must be {wanted.__name__}, got {priors!r}")
+
+
+def _check_schools(schools: pd.DataFrame) -> None:
+    for column in ("school", "effect", "se"):
+        if column not in schools.columns:
+            raise ValueError(f"schools has no column {column!r}; it has {list(schools.columns)}")
+    if schools.empty:
+        raise ValueError("schools is empty: it has no row")
+    for column, fine in (
+        ("school", ~schools["school"].duplicated() & schools["school"].notna()),
+        ("effect", np.isfinite(schools["effect"])),
+        ("se", np.isfinite(schools["se"]) & (schools["se"] > 0)),
+    ):
+        if not fine.all():
+            row = int(np.argmin(fine.to_numpy()))
+            raise ValueError(
+                f"{column} {schools[column].iloc[row]!r} in row {schools.index[row]!r} of schools: "
+                "names must be unique, effects finite, standard errors positive and finite"
+            )
+
+
+def _check_radon(homes: pd.DataFrame, priors: Hyperpriors) -> pd.DataFrame:
+    _check_priors(priors, Hyperpriors)
+    return check_homes(homes)
+
+
+def _radon_coords(homes: pd.DataFrame) -> dict[str, np.ndarray]:
+    return {
+        "county": homes["county"].cat.categories.to_numpy(),
+        "home": np.arange(len(homes)),
+    }
+
+
+def _observe(homes: pd.DataFrame, mean: TensorVariable, sigma_y: TensorVariable) -> None:
+    """Add the measurements ``y`` to the model in context."""
+    pm.Normal("y", mean, sigma_y, observed=homes["log_radon"].to_numpy(float), dims="home")
