@@ -27,6 +27,7 @@ __all__ = [
     "DIVERGENCE_THRESHOLD",
     "HMCResult",
     "Trajectory",
+    "acceptance_probability",
     "hamiltonian",
     "hmc",
     "leapfrog",
