@@ -1,0 +1,1 @@
+"""How the course becomes a website: execution cache, parallel execution, Sphinx extension."""

