@@ -16,7 +16,7 @@ import math
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -179,11 +179,11 @@ def check_homes(homes: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     TypeError
-        If `homes` is not a table, or a column that must hold numbers does not.
+        If `homes` is not a table.
     ValueError
         If a column is missing, if there are no homes, if a county category has
-        no home, if a value is missing or infinite, or if a floor is neither 0
-        nor 1. The message names the row and the value.
+        no home, if a value is missing or no finite number, or if a floor is
+        neither 0 nor 1. The message names the value and its row.
     """
     if not isinstance(homes, pd.DataFrame):
         raise TypeError(f"homes must be a pandas DataFrame, got {type(homes).__name__}")
@@ -195,33 +195,27 @@ def check_homes(homes: pd.DataFrame) -> pd.DataFrame:
 
     county = homes["county"].astype("category")
     _refuse(county.isna(), homes["county"], "a county is missing")
-    empty = county.cat.categories.difference(county.unique())
+    homes_per_county = county.value_counts(sort=False)
+    empty = homes_per_county.index[homes_per_county == 0]
     if len(empty):
         raise ValueError(
             f"homes has no home in {len(empty)} of its county categories, {empty[0]!r} among "
             "them; drop them with homes['county'].cat.remove_unused_categories()"
         )
-    floor = _numbers(homes["floor"])
+    floor = pd.to_numeric(homes["floor"], errors="coerce").astype(np.float64)
     _refuse(~floor.isin([0, 1]), homes["floor"], "floor must be 0 or 1")
-    log_radon = _numbers(homes["log_radon"])
+    log_radon = pd.to_numeric(homes["log_radon"], errors="coerce").astype(np.float64)
     _refuse(~np.isfinite(log_radon), homes["log_radon"], "log_radon must be a finite number")
     return homes.assign(county=county, floor=floor.astype(np.int64), log_radon=log_radon)
-
-
-def _numbers(values: pd.Series) -> pd.Series:
-    try:
-        return values.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{values.name} must hold numbers: {error}") from None
 
 
 def _refuse(bad: pd.Series, values: pd.Series, rule: str) -> None:
     if bad.any():
         row = int(np.argmax(bad.to_numpy()))
-        raise ValueError(f"{rule}; row {values.index[row]!r} has {values.iloc[row]!r}")
+        raise ValueError(f"{rule}; row {values.index[row]} has {values.tolist()[row]!r}")
 
 
-def checksums(content: bytes) -> dict[str, object]:
+def checksums(content: bytes) -> dict[str, Any]:
     """Compute what `checksums.json` beside a data file says of the file.
 
     Parameters
@@ -236,7 +230,7 @@ def checksums(content: bytes) -> dict[str, object]:
         ``sha256`` of the file, number of ``rows``, and the sha256 of each of
         the ``columns``, by which an edit is traced to its column.
     """
-    header, *rows = (line.split(",") for line in content.decode().splitlines())
+    header, *rows = (line.split(",") for line in _lines(content)[:-1])
     columns = zip(header, zip(*rows, strict=True), strict=True)
     return {
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -245,6 +239,11 @@ def checksums(content: bytes) -> dict[str, object]:
             name: hashlib.sha256("\n".join(values).encode()).hexdigest() for name, values in columns
         },
     }
+
+
+def _lines(content: bytes) -> list[str]:
+    # The last one is empty, unless the file is cut off in the middle of a line.
+    return content.decode(errors="replace").split("\n")
 
 
 # The schema of a file: its columns in order, each with the function that reads
@@ -258,18 +257,26 @@ def _name(text: str) -> str:
     return text
 
 
-def _number(text: str, *, above: float = -math.inf) -> float:
+def _number(text: str) -> float:
     try:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not (math.isfinite(number) and number >= above):
-        raise ValueError("a finite number" if above == -math.inf else f"a number from {above:g} up")
+    if not math.isfinite(number):
+        raise ValueError("a finite number")
     return number
 
 
-def _not_negative(text: str) -> float:
-    return _number(text, above=0)
+def _activity(text: str) -> float:
+    if _number(text) < 0:
+        raise ValueError("an activity of 0 or more")
+    return _number(text)
+
+
+def _standard_error(text: str) -> float:
+    if _number(text) <= 0:
+        raise ValueError("a positive number")
+    return _number(text)
 
 
 def _floor(text: str) -> int:
@@ -281,12 +288,12 @@ def _floor(text: str) -> int:
 _RADON: Schema = {
     "county": _name,
     "floor": _floor,
-    "activity": _not_negative,
+    "activity": _activity,
     "log_radon": _number,
     "log_uranium": _number,
 }
 _RADON_US: Schema = {"state": _name, **_RADON}
-_EIGHT_SCHOOLS: Schema = {"school": _name, "effect": _number, "se": _not_negative}
+_EIGHT_SCHOOLS: Schema = {"school": _name, "effect": _number, "se": _standard_error}
 
 
 def _load_homes(name: str, schema: Schema) -> pd.DataFrame:
@@ -297,13 +304,23 @@ def _load_homes(name: str, schema: Schema) -> pd.DataFrame:
 def _load(name: str, schema: Schema) -> pd.DataFrame:
     path = DATA / name / f"{name}.csv"
     content = _read(path)
-    published = json.loads(_read(path.with_name("checksums.json")))
+    published = _published(path.with_name("checksums.json"), schema)
     table = _parse(path, content, schema, published["rows"])
     found = checksums(content)
     if found["sha256"] != published["sha256"]:
-        edited = [c for c in schema if found["columns"][c] != published["columns"][c]]
-        _fail(path, f": edited in column {', '.join(map(repr, edited))}: checksum differs")
+        columns = [c for c in schema if found["columns"][c] != published["columns"][c]]
+        _fail(path, f", column {', '.join(map(repr, columns))}: edited, its checksum differs")
     return table
+
+
+def _published(path: Path, schema: Schema) -> dict[str, Any]:
+    try:
+        published = json.loads(_read(path))
+        if set(published["columns"]) == set(schema) and {"sha256", "rows"} < set(published):
+            return published
+    except (KeyError, TypeError, ValueError):
+        pass
+    _fail(path, ": these are not the checksums of the table beside it")
 
 
 def _read(path: Path) -> bytes:
@@ -320,12 +337,14 @@ def _read(path: Path) -> bytes:
 def _parse(path: Path, content: bytes, schema: Schema, rows: int) -> pd.DataFrame:
     if b"\r" in content:
         _fail(path, ": line ends are not those of the published file (CR found, LF expected)")
-    *lines, cut = content.decode(errors="replace").split("\n")
+    *lines, cut = _lines(content)
     header = lines[0].split(",") if lines else []
     if header != list(schema):
         _fail(path, f", line 1: columns are {header}, expected {list(schema)}")
     if cut or len(lines) - 1 < rows:
-        _fail(path, f": truncated, {len(lines) - 1} of {rows} rows are whole")
+        _fail(
+            path, f", line {len(lines)}: truncated here, {len(lines) - 1} of {rows} rows are whole"
+        )
     if len(lines) - 1 > rows:
         _fail(path, f", line {rows + 2}: {len(lines) - 1} rows, expected {rows}")
     table = [
