@@ -197,7 +197,7 @@ def parse(text: str, *, name: str = "chapter", keys: Iterable[str] = ()) -> Page
         tokens = [inline.to_tokens()[0] for inline in node.walk() if inline.type == "inline"]
         texts = []
         quiet = False  # inside a bare address, which is no prose
-        for token in (part for inline in tokens for part in inline.children or []):
+        for token in (part for inline in tokens for part in [*(inline.children or []), inline]):
             if token.type == "link_open":
                 into.links += 1
                 quiet = token.markup in ("autolink", "linkify")
@@ -205,7 +205,7 @@ def parse(text: str, *, name: str = "chapter", keys: Iterable[str] = ()) -> Page
                 quiet = False
             elif token.type == "text" and not quiet:
                 texts.append(token.content)
-            elif token.type in ("softbreak", "hardbreak"):
+            elif token.type in ("softbreak", "hardbreak", "inline"):
                 texts.append(" ")
             elif token.type == "myst_role":
                 into.roles.append((token.meta["name"], token.content))
@@ -223,8 +223,9 @@ def parse(text: str, *, name: str = "chapter", keys: Iterable[str] = ()) -> Page
 
 
 def _is_bare_number(content: str) -> bool:
-    rest = re.sub(r"\\(approx|sim|pm|times|cdot|leq?|geq?|[,;%!])", "", content)
-    return any(c.isdigit() for c in rest) and not re.search(r"[^\W\d_]|\\", rest)
+    """Whether math or code holds nothing but a number: ``0.03``, ``\\approx 3\\,\\%``."""
+    rest = re.sub(r"\\(approx|sim|pm|leq?|geq?|[,;%!])", "", content)
+    return re.fullmatch(r"[-+−±~≈<>=\s]*\d[\d.,\s]*%?\s*", rest) is not None
 
 
 def calls(cell: Block) -> list[tuple[str, ast.Call]]:
