@@ -1,0 +1,1191 @@
+"""The exact posterior of the course's hierarchical models.
+
+Given its standard deviations (the *scales*), the model is linear and Gaussian:
+every mean, intercept and slope can be integrated out on paper. What is left is
+a density of one to three scales, and that is integrated by quadrature. No
+sampling is involved, so there is nothing to converge and nothing to diagnose
+but the quadrature, which reports its own error.
+
+Three ideas carry the module.
+
+1. *Two means per county say it all.* A county with basement mean ``m0`` of
+   ``n0`` homes and first-floor mean ``m1`` of ``n1`` homes enters the
+   likelihood of ``(mu_a, mu_b)`` through three squares,
+
+   ``g (m0 - mu_a)**2 + p (m1 - mu_a - mu_b)**2 + h (m1 - m0 - mu_b)**2``,
+
+   whose weights depend on the scales and are never negative (`_weights`).
+   Nothing is subtracted and nothing is divided by a scale, so scales may be
+   as small as one likes.
+2. *A scale is a half line bent into an interval.* With
+   ``sigma = unit (1 + t) / (1 - t)**2`` a density that is smooth at zero and
+   falls like a power far out is smooth on the whole interval -1 < t < 1. Gauss
+   and Legendre then need few nodes, and no end of the grid cuts the tail off.
+3. *The same series gives everything.* The values at the nodes are a Legendre
+   series. Integrated it is the distribution function, inverted it draws.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numba
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.polynomial import legendre
+from numpy.typing import ArrayLike, NDArray
+from scipy import optimize, special
+
+from funnel.data import check_homes
+from funnel.priors import EIGHT_SCHOOLS, EightSchoolsPriors, Hyperpriors, Normal, ScalePrior
+
+__all__ = [
+    "ExactPosterior",
+    "MomentWarning",
+    "QuadratureWarning",
+    "eight_schools",
+    "varying_intercepts",
+    "varying_slopes",
+]
+
+Array = NDArray[np.float64]
+
+CHAINS = 4
+#: Promised accuracy: cdf absolute, mean and sd relative.
+TOLERANCE = 1e-4
+#: The grid is refined until its error estimate is below this ...
+_TARGET = 5e-5
+#: ... or it has this many nodes.
+_MAX_NODES = 1_000_000
+#: Where the log density is this far below its peak, an axis may end.
+_NEGLIGIBLE = -23.0
+#: Nodes with less than this share, all together, are left out of mixtures.
+_DROPPED = 1e-9
+#: Draws made at a time.
+_CHUNK = 4000
+
+
+class QuadratureWarning(UserWarning):
+    """The quadrature did not reach the promised accuracy."""
+
+
+class MomentWarning(UserWarning):
+    """A mean or a standard deviation that was asked for does not exist."""
+
+
+# --- The Gaussian part: kernels for one group at given scales --------------------------
+# va, vb, vy are the squares of sigma_a, sigma_b, sigma_y.
+
+
+@numba.njit(error_model="numpy")
+def _weights(n0, n1, va, vb, vy):
+    """Weights p, g, h of a group's three squares, and the determinant they share.
+
+    The determinant is that of the covariance of (sqrt(n0) m0, sqrt(n1) m1) with
+    intercept and slope integrated out. Only sums of products of positive numbers
+    occur: nothing cancels.
+    """
+    det = vy * (vy + n0 * va + n1 * (va + vb)) + n0 * n1 * va * vb
+    p = n1 * vy / det
+    g = n0 * (vy + n1 * vb) / det
+    h = n0 * n1 * va / det
+    return p, g, h, det
+
+
+@numba.njit(error_model="numpy")
+def _invert_precision(p, g, h):
+    """Variances and covariance of (mu_a, mu_b) whose precision is [[p+g, p], [p, p+h]]."""
+    det = p * g + p * h + g * h
+    return (p + h) / det, -p / det, (p + g) / det
+
+
+@numba.njit(error_model="numpy")
+def _integrate_gaussians(table, constants, squares):
+    """Integrate intercepts, slopes and their means out, at many points.
+
+    Parameters
+    ----------
+    table : (groups, 4) array
+        Columns n0, n1, m0, m1.
+    constants : (7,) array
+        Observations, squares within cells, constant of the log density, and
+        means and precisions of the priors of mu_a and mu_b.
+    squares : (points, 3) array
+        Squares of sigma_a, sigma_b, sigma_y.
+
+    Returns
+    -------
+    (points, 6) array
+        Log likelihood of the scales; conditional means of mu_a and mu_b; p, g, h
+        of their conditional precision.
+    """
+    n_obs, within, constant, da, db, ka, kb = constants
+    out = np.empty((len(squares), 6))
+    for i in range(len(squares)):
+        va, vb, vy = squares[i]
+        # The priors act like one more group, with g = ka, h = kb.
+        sp, sg, sh = 0.0, ka, kb
+        right_a, right_b = ka * da, kb * db
+        square = ka * da * da + kb * db * db
+        log_det, product = 0.0, 1.0
+        for j in range(len(table)):
+            n0, n1, m0, m1 = table[j]
+            p, g, h, det = _weights(n0, n1, va, vb, vy)
+            sp += p
+            sg += g
+            sh += h
+            right_a += g * m0 + p * m1
+            right_b += h * (m1 - m0) + p * m1
+            square += g * m0 * m0 + p * m1 * m1 + h * (m1 - m0) * (m1 - m0)
+            # One logarithm for several groups; each factor is at least 1.
+            product *= det / (vy * vy)
+            if product > 1e100:
+                log_det += math.log(product)
+                product = 1.0
+        log_det += math.log(product)
+        aa, ab, bb = _invert_precision(sp, sg, sh)
+        mean_a = aa * right_a + ab * right_b
+        mean_b = ab * right_a + bb * right_b
+        square -= mean_a * right_a + mean_b * right_b
+        log_det += math.log((sp * sg + sp * sh + sg * sh) / (ka * kb))
+        out[i, 0] = constant - 0.5 * (
+            n_obs * math.log(2 * math.pi * vy) + within / vy + log_det + square
+        )
+        out[i, 1], out[i, 2] = mean_a, mean_b
+        out[i, 3], out[i, 4], out[i, 5] = sp, sg, sh
+    return out
+
+
+@numba.njit(error_model="numpy")
+def _effects(n0, n1, m0, m1, va, vb, vy, mu_a, mu_b):
+    """Means of a group's a and b given mu, and the matrix [[aa, ab], [ba, bb]] of d(a, b)/d mu."""
+    p, g, h, det = _weights(n0, n1, va, vb, vy)
+    basement, first, step = m0 - mu_a, m1 - mu_a - mu_b, m1 - m0 - mu_b
+    mean_a = mu_a + va * (g * basement + p * first)
+    mean_b = mu_b + vb * (h * step + p * first)
+    aa = vy * (vy + n1 * vb) / det
+    bb = vy * (vy + (n0 + n1) * va) / det
+    return mean_a, mean_b, aa, -va * p, -vb * p, bb
+
+
+@numba.njit(error_model="numpy")
+def _effect_moments(group, square, given):
+    """Mean and variance of a group's a and b given the scales, mu integrated out."""
+    n0, n1, m0, m1 = group
+    va, vb, vy = square
+    mean_a, mean_b, aa, ab, ba, bb = _effects(n0, n1, m0, m1, va, vb, vy, given[1], given[2])
+    maa, mab, mbb = _invert_precision(given[3], given[4], given[5])
+    var_a = va * aa + aa * aa * maa + 2 * aa * ab * mab + ab * ab * mbb
+    var_b = vb * bb + ba * ba * maa + 2 * ba * bb * mab + bb * bb * mbb
+    return mean_a, var_a, mean_b, var_b
+
+
+@numba.njit(error_model="numpy")
+def _average_effects(table, squares, given, mass):
+    """First and second moments of every a and b, averaged over the nodes: (groups, 4)."""
+    out = np.zeros((len(table), 4))
+    for j in range(len(table)):
+        for i in range(len(squares)):
+            mean_a, var_a, mean_b, var_b = _effect_moments(table[j], squares[i], given[i])
+            out[j, 0] += mass[i] * mean_a
+            out[j, 1] += mass[i] * (var_a + mean_a * mean_a)
+            out[j, 2] += mass[i] * mean_b
+            out[j, 3] += mass[i] * (var_b + mean_b * mean_b)
+    return out
+
+
+@numba.njit(error_model="numpy")
+def _effect_components(table, squares, given, which):
+    """Means and sds of every a (which = 0) or b (which = 1) at every node: (nodes, groups)."""
+    means = np.empty((len(squares), len(table)))
+    sds = np.empty((len(squares), len(table)))
+    for i in range(len(squares)):
+        for j in range(len(table)):
+            moments = _effect_moments(table[j], squares[i], given[i])
+            means[i, j] = moments[2 * which]
+            sds[i, j] = math.sqrt(moments[2 * which + 1])
+    return means, sds
+
+
+@numba.njit(error_model="numpy")
+def _draw_gaussians(table, squares, given, normal_mu, normal_a, normal_b):
+    """Draw mu_a, mu_b, a and b given the scales, from standard normal numbers."""
+    n, groups = normal_a.shape
+    mu = np.empty((n, 2))
+    a = np.empty((n, groups))
+    b = np.empty((n, groups))
+    for i in range(n):
+        va, vb, vy = squares[i]
+        maa, mab, _ = _invert_precision(given[i, 3], given[i, 4], given[i, 5])
+        mu_a = given[i, 1] + math.sqrt(maa) * normal_mu[i, 0]
+        mu_b = given[i, 2] + mab / maa * (mu_a - given[i, 1])
+        mu_b += normal_mu[i, 1] / math.sqrt(given[i, 3] + given[i, 5])
+        mu[i, 0], mu[i, 1] = mu_a, mu_b
+        for j in range(groups):
+            n0, n1, m0, m1 = table[j]
+            mean_a, mean_b, aa, _, ba, _ = _effects(n0, n1, m0, m1, va, vb, vy, mu_a, mu_b)
+            sd_a = math.sqrt(va * aa)
+            a[i, j] = mean_a + sd_a * normal_a[i, j]
+            # cov(a, b) is va * ba; given a, only the first-floor homes speak of b.
+            slope = va * ba / sd_a if sd_a > 0 else 0.0
+            rest = math.sqrt(vb * vy / (vy + n1 * vb))
+            b[i, j] = mean_b + slope * normal_a[i, j] + rest * normal_b[i, j]
+    return mu, a, b
+
+
+@numba.njit(error_model="numpy")
+def _invert_series(coefficients, probability):
+    """Quantiles in (-1, 1) of densities given as Legendre series, one per row.
+
+    Newton steps on the distribution function, kept inside a shrinking bracket.
+    """
+    rows, terms = coefficients.shape
+    out = np.empty(rows)
+    for i in range(rows):
+        c = coefficients[i]
+        target = probability[i] * 2 * c[0]
+        low, high, z = -1.0, 1.0, 0.0
+        for _ in range(80):
+            # Sum c_n P_n and its integral, sum c_n (P_(n+1) - P_(n-1)) / (2n + 1).
+            before, now = 1.0, z
+            density, cdf = c[0], c[0] * (z + 1)
+            for n in range(1, terms):
+                after = ((2 * n + 1) * z * now - n * before) / (n + 1)
+                density += c[n] * now
+                cdf += c[n] * (after - before) / (2 * n + 1)
+                before, now = now, after
+            if cdf < target:
+                low = z
+            else:
+                high = z
+            step = z - (cdf - target) / density
+            if not (low < step < high):
+                step = 0.5 * (low + high)
+            if abs(step - z) < 1e-13:
+                break
+            z = step
+        out[i] = z
+    return out
+
+
+@numba.njit(error_model="numpy")
+def _mixture(mass, means, sds, points):
+    """Distribution function and density of mixtures of normals: points and result (groups, k)."""
+    cdf = np.zeros(points.shape)
+    density = np.zeros(points.shape)
+    for i in range(len(mass)):
+        for j in range(points.shape[0]):
+            for k in range(points.shape[1]):
+                z = (points[j, k] - means[i, j]) / sds[i, j]
+                cdf[j, k] += mass[i] * 0.5 * math.erfc(-z / math.sqrt(2))
+                density[j, k] += mass[i] * math.exp(-0.5 * z * z) / sds[i, j]
+    return cdf, density / math.sqrt(2 * math.pi)
+
+
+# --- The model: sufficient statistics and priors ----------------------------------------
+
+_SLOTS = {"sigma_a": 0, "tau": 0, "sigma_b": 1, "sigma_y": 2}
+
+
+@dataclass(frozen=True)
+class _Model:
+    """What the quadrature has to know of a model and its data.
+
+    Scales that a model lacks stay at a constant: no `sigma_b` is a `sigma_b` of
+    zero, and known standard errors are a `sigma_y` of one with counts
+    ``1 / se**2``.
+    """
+
+    table: Array  # (groups, 4): n0, n1, m0, m1, the means relative to `center`
+    constants: Array  # see _integrate_gaussians
+    center: tuple[float, float]
+    priors: dict[str, ScalePrior]
+    informing: dict[str, int]  # groups or homes that inform a scale
+    start: float  # rough size of the scales
+    means: tuple[str, ...]
+    effects: tuple[str, ...]
+    groups: pd.Index
+
+    def squares(self, points: Array) -> Array:
+        """Squares of (sigma_a, sigma_b, sigma_y) at `points`, shape (n, scales)."""
+        full = np.tile([0.0, 0.0, 1.0], (len(points), 1))
+        full[:, [_SLOTS[name] for name in self.priors]] = points
+        return full**2
+
+    def given_scales(self, points: Array) -> Array:
+        """Integrate the Gaussians out at `points`; see `_integrate_gaussians`."""
+        return _integrate_gaussians(self.table, self.constants, self.squares(points))
+
+    def log_prior(self, points: Array) -> Array:
+        """Log prior density of the scales at `points`."""
+        columns = zip(self.priors.values(), points.T, strict=True)
+        return np.sum([prior.logpdf(column) for prior, column in columns], axis=0)
+
+    def log_joint(self, points: Array) -> Array:
+        """Log likelihood plus log prior of the scales at `points`."""
+        return self.given_scales(points)[:, 0] + self.log_prior(points)
+
+
+def _make_model(
+    table: Array,
+    *,
+    n_obs: float,
+    within: float,
+    constant: float,
+    mean_priors: tuple[Normal, Normal],
+    **rest: Any,
+) -> _Model:
+    n0, n1, m0, m1 = table.T
+    # Only differences from a common line matter for rounding: subtract it here.
+    center_a = float(np.average(m0, weights=n0)) if n0.sum() > 0 else 0.0
+    center_b = float(np.average(m1, weights=n1)) - center_a if n1.sum() > 0 else 0.0
+    centered = np.column_stack(
+        [n0, n1, np.where(n0 > 0, m0 - center_a, 0), np.where(n1 > 0, m1 - center_a - center_b, 0)]
+    )
+    mu_a, mu_b = mean_priors
+    constants = np.array(
+        [
+            n_obs,
+            within,
+            constant,
+            mu_a.mean - center_a,
+            mu_b.mean - center_b,
+            mu_a.sd**-2,
+            mu_b.sd**-2,
+        ]
+    )
+    return _Model(centered, constants, (center_a, center_b), **rest)
+
+
+def _radon_model(homes: pd.DataFrame, priors: Hyperpriors, *, slopes: bool) -> _Model:
+    if not isinstance(priors, Hyperpriors):
+        raise TypeError(f"priors must be a Hyperpriors, got {priors!r}")
+    homes = check_homes(homes)
+    county = homes["county"].astype("category").cat
+    cell = 2 * county.codes.to_numpy(dtype=np.int64) + homes["floor"].to_numpy(dtype=np.int64)
+    y = homes["log_radon"].to_numpy(dtype=float)
+    cells = 2 * len(county.categories)
+    count = np.bincount(cell, minlength=cells)
+    mean = np.bincount(cell, y, minlength=cells) / np.maximum(count, 1)
+    residual = y - mean[cell]
+    table = np.column_stack([count.reshape(-1, 2), mean.reshape(-1, 2)]).astype(float)
+    scales = ("sigma_a", "sigma_b", "sigma_y") if slopes else ("sigma_a", "sigma_y")
+    informing = {
+        "sigma_a": len(table),
+        "sigma_b": int((table[:, 1] > 0).sum()),
+        "sigma_y": len(y),
+    }
+    return _make_model(
+        table,
+        n_obs=len(y),
+        within=float(residual @ residual),
+        constant=0.0,
+        mean_priors=(priors.mu_a, priors.mu_b),
+        priors={name: getattr(priors, name) for name in scales},
+        informing=informing,
+        start=float(y.std()) or 1.0,
+        means=("mu_a", "mu_b"),
+        effects=("a", "b") if slopes else ("a",),
+        groups=pd.Index(county.categories, name="county"),
+    )
+
+
+def _schools_model(schools: pd.DataFrame, priors: EightSchoolsPriors) -> _Model:
+    if not isinstance(priors, EightSchoolsPriors):
+        raise TypeError(f"priors must be EightSchoolsPriors, got {priors!r}")
+    _check_schools(schools)
+    effect = schools["effect"].to_numpy(dtype=float)
+    se = schools["se"].to_numpy(dtype=float)
+    nothing = np.zeros(len(se))
+    return _make_model(
+        np.column_stack([se**-2, nothing, effect, nothing]),
+        n_obs=len(se),
+        within=0.0,
+        constant=-float(np.log(se).sum()),
+        # No home has floor 1: whatever the prior of a slope, it drops out.
+        mean_priors=(priors.mu, Normal(0, 1)),
+        priors={"tau": priors.tau},
+        informing={"tau": len(se)},
+        start=float(np.median(se)),
+        means=("mu",),
+        effects=("theta",),
+        groups=pd.Index(schools["school"].to_numpy(), name="school"),
+    )
+
+
+def _check_schools(schools: pd.DataFrame) -> None:
+    for column in ("school", "effect", "se"):
+        if column not in schools.columns:
+            raise ValueError(f"schools has no column {column!r}; it has {list(schools.columns)}")
+    if schools.empty:
+        raise ValueError("schools is empty: it has no row")
+    for column, fine in (
+        ("school", ~schools["school"].duplicated() & schools["school"].notna()),
+        ("effect", np.isfinite(schools["effect"])),
+        ("se", np.isfinite(schools["se"]) & (schools["se"] > 0)),
+    ):
+        if not fine.all():
+            row = int(np.argmin(fine.to_numpy()))
+            raise ValueError(
+                f"{column} {schools[column].iloc[row]!r} in row {schools.index[row]!r} of schools: "
+                "names must be unique, effects finite, standard errors positive and finite"
+            )
+
+
+# --- Quadrature over the scales -----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """A scale on the interval ``low < t < high``, ``sigma = unit (1 + t) / (1 - t)**2``.
+
+    ``low = -1`` is a scale of zero and ``high = 1`` an infinite one. Inside,
+    ``-1 < z < 1`` runs linearly from `low` to `high`; the series are in z. The
+    axis carries `n` Gauss-Legendre nodes.
+    """
+
+    unit: float
+    low: float = -1.0
+    high: float = 1.0
+    n: int = 16
+
+    @cached_property
+    def _rule(self) -> tuple[Array, Array]:
+        return legendre.leggauss(self.n)
+
+    @property
+    def t(self) -> Array:
+        """Nodes in t."""
+        return 0.5 * (self.high + self.low + (self.high - self.low) * self._rule[0])
+
+    @property
+    def weights(self) -> Array:
+        """Weights of the nodes in z; they sum to 2."""
+        return self._rule[1]
+
+    @cached_property
+    def to_series(self) -> Array:
+        """Matrix from values at the nodes to the coefficients of their Legendre series."""
+        nodes, weights = self._rule
+        half_norm = np.arange(self.n)[:, None] + 0.5
+        return half_norm * legendre.legvander(nodes, self.n - 1).T * weights
+
+    def sigma(self, t: Array) -> Array:
+        """Scale at `t`."""
+        return self.unit * (1 + t) / (1 - t) ** 2
+
+    def slope(self, t: Array) -> Array:
+        """Differentiate the scale with respect to z, at `t`."""
+        return 0.5 * (self.high - self.low) * self.unit * (3 + t) / (1 - t) ** 3
+
+    def locate(self, sigma: Array) -> tuple[Array, Array]:
+        """Find t and z of a scale; z is clipped to the axis."""
+        t = 1 - 4 / (1 + np.sqrt(1 + 8 * sigma / self.unit))
+        return t, np.clip((2 * t - self.high - self.low) / (self.high - self.low), -1, 1)
+
+    def sigma_at(self, z: Array) -> Array:
+        """Scale at the series' variable."""
+        return self.sigma(0.5 * (self.high + self.low + (self.high - self.low) * z))
+
+
+def _tensor(columns: Sequence[Array]) -> Array:
+    """Every combination of the columns' values, one a row."""
+    return np.stack(np.meshgrid(*columns, indexing="ij"), axis=-1).reshape(-1, len(columns))
+
+
+def _along(k: int, dims: int) -> tuple[int, ...]:
+    """Shape that lets a vector run along axis `k` of a tensor."""
+    return tuple(-1 if i == k else 1 for i in range(dims))
+
+
+def _but(k: int, dims: int) -> tuple[int, ...]:
+    """Every axis except `k`."""
+    return tuple(i for i in range(dims) if i != k)
+
+
+def _log_density(model: _Model, axes: list[_Axis], t: list[Array]) -> tuple[Array, Array, Array]:
+    """Evaluate the posterior of the scales on a tensor of nodes `t`.
+
+    Returns
+    -------
+    points : (nodes, scales) array
+        Scales at the nodes.
+    given : (nodes, 6) array
+        See `_integrate_gaussians`.
+    log_density : array, one dimension per scale
+        Log of likelihood times prior, as a density of z.
+    """
+    points = _tensor([axis.sigma(nodes) for axis, nodes in zip(axes, t, strict=True)])
+    given = model.given_scales(points)
+    log_density = (given[:, 0] + model.log_prior(points)).reshape([len(nodes) for nodes in t])
+    for k, (axis, nodes) in enumerate(zip(axes, t, strict=True)):
+        log_density += np.log(axis.slope(nodes)).reshape(_along(k, len(axes)))
+    return points, given, log_density
+
+
+def _find_bulk(model: _Model) -> list[_Axis]:
+    """Where the posterior of the scales lives: one axis per scale, not yet refined.
+
+    The mode of the log scales gives the units. Then a coarse grid over the whole
+    half lines is narrowed to where some node is not negligible, until it stays.
+    """
+    dims = len(model.priors)
+
+    def loss(log_scales: Array) -> float:
+        return -float(model.log_joint(np.exp(log_scales)[None])[0] + log_scales.sum())
+
+    begin = np.full(dims, math.log(model.start))
+    simplex = np.vstack([begin, begin + 0.5 * np.eye(dims)])
+    mode = optimize.minimize(
+        loss,
+        begin,
+        method="Nelder-Mead",
+        options={"initial_simplex": simplex, "fatol": 0.01, "xatol": 0.01},
+    ).x
+    axes = [_Axis(float(unit)) for unit in np.exp(mode)]
+    for _ in range(8):
+        # The mode, t = 0, is always a node: narrow peaks do not slip through.
+        t = [np.union1d(axis.t, 0.0) for axis in axes]
+        log_density = _log_density(model, axes, t)[2]
+        narrowed = []
+        for k, axis in enumerate(axes):
+            # Far out, what counts is what a node adds to the second moment.
+            profile = log_density.max(axis=_but(k, dims)) - log_density.max()
+            profile += np.log1p((axis.sigma(t[k]) / axis.unit) ** 2)
+            kept = np.flatnonzero(profile > _NEGLIGIBLE)
+            ends = np.concatenate([[axis.low], t[k], [axis.high]])
+            low, high = ends[kept[0]], ends[kept[-1] + 2]
+            narrowed.append(replace(axis, low=float(low), high=float(high)))
+        widths = [
+            (new.high - new.low) / (old.high - old.low)
+            for new, old in zip(narrowed, axes, strict=True)
+        ]
+        axes = narrowed
+        if min(widths) > 0.9:
+            break
+    return axes
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Posterior of the scales on a tensor of Gauss-Legendre nodes."""
+
+    axes: list[_Axis]
+    points: Array  # (nodes, scales)
+    given: Array  # (nodes, 6), see _integrate_gaussians
+    mass: Array  # tensor: density in z times weight, sums to one
+    log_evidence: float
+
+    def scale(self, k: int) -> tuple[Array, Array]:
+        """Scale `k` at its nodes, and the probability of each node."""
+        axis = self.axes[k]
+        return axis.sigma(axis.t), self.mass.sum(axis=_but(k, self.mass.ndim))
+
+    def tail(self, k: int) -> float:
+        """Size of the last Legendre coefficients along axis `k`.
+
+        Absolute values, summed over the other axes: an estimate of the error of
+        the interpolated density in total variation.
+        """
+        axis = self.axes[k]
+        values = np.moveaxis(self.mass, k, 0).reshape(axis.n, -1) / axis.weights[:, None]
+        return float(np.abs(axis.to_series[-3:] @ values).sum(axis=1).max())
+
+
+def _evaluate(model: _Model, axes: list[_Axis]) -> _Grid:
+    points, given, log_density = _log_density(model, axes, [axis.t for axis in axes])
+    peak = float(log_density.max())
+    mass = np.exp(log_density - peak)
+    for k, axis in enumerate(axes):
+        mass *= axis.weights.reshape(_along(k, len(axes)))
+    total = float(mass.sum())
+    return _Grid(axes, points, given, mass / total, peak + math.log(total))
+
+
+def _finite_moments(model: _Model, name: str) -> int:
+    """Count the finite moments, at most 2, of a scale.
+
+    Far out the likelihood falls as ``sigma**-K`` with K groups that inform the
+    scale, on top of the prior's tail.
+    """
+    power = model.priors[name].tail_power + model.informing[name]
+    return 2 if power > 3 else 1 if power > 2 else 0
+
+
+def _summarize(model: _Model, grid: _Grid) -> Array:
+    """Log evidence, and log mean and log sd of each scale as far as they exist."""
+    summary = [grid.log_evidence]
+    for k, name in enumerate(model.priors):
+        sigma, mass = grid.scale(k)
+        finite = _finite_moments(model, name)
+        if finite >= 1:
+            summary.append(math.log(mass @ sigma))
+        if finite == 2:
+            summary.append(0.5 * math.log(mass @ (sigma - mass @ sigma) ** 2))
+    return np.array(summary)
+
+
+def _integrate(model: _Model) -> tuple[_Grid, float]:
+    """Refine the axes, each by its own need, until nothing changes.
+
+    Returns
+    -------
+    grid : _Grid
+        The posterior on the last grid.
+    error : float
+        The largest of what the last refinement changed (log evidence; mean and
+        sd of each scale, relative) and of the last terms of the series.
+    """
+    axes = _find_bulk(model)
+    before = np.inf
+    while True:
+        grid = _evaluate(model, axes)
+        tails = [grid.tail(k) for k in range(len(axes))]
+        summary = _summarize(model, grid)
+        change = float(np.abs(summary - before).max())
+        error = max(change, sum(tails))
+        before = summary
+        if error < _TARGET:
+            return grid, error
+        # Between geometric and Gaussian decay of the terms with their number.
+        growth = [(math.log(_TARGET) / math.log(min(tail, 0.5))) ** 0.7 for tail in tails]
+        refined = [
+            replace(axis, n=math.ceil(axis.n * min(max(factor, 1.2), 2)))
+            for axis, factor in zip(axes, growth, strict=True)
+        ]
+        if math.prod(axis.n for axis in refined) > _MAX_NODES:
+            return grid, error
+        axes = refined
+
+
+# --- The posterior ----------------------------------------------------------------------
+
+
+class ExactPosterior:
+    """Exact posterior of a hierarchical model.
+
+    Made by `varying_intercepts`, `varying_slopes` and `eight_schools`. Nothing
+    in it is sampled; `draws` samples *from* it.
+
+    Attributes
+    ----------
+    parameters : tuple of str
+        Names of the parameters. ``a``, ``b`` and ``theta`` are effects, with one
+        value per group; the others are scalars.
+    groups : pandas.Index
+        Names of the groups (counties or schools), which label the effects.
+    log_evidence : float
+        Log of the prior predictive density of the data, every constant kept.
+    quadrature_error : float
+        Estimated error of the quadrature: absolute for distribution functions and
+        the log evidence, relative for means and standard deviations of scales.
+
+    Notes
+    -----
+    Scales are answered by their Legendre series, everything else by a mixture of
+    normal distributions over the nodes of the quadrature.
+
+    For a scalar parameter, `cdf`, `quantile` and `density` return a float for a
+    number and an array of the same shape for an array. For an effect they return
+    a Series over the groups for a number, and a DataFrame, groups by points, for
+    a list of numbers.
+    """
+
+    def __init__(self, model: _Model) -> None:
+        self._model = model
+        self._grid, self.quadrature_error = _integrate(model)
+        self.log_evidence = self._grid.log_evidence
+        self.groups = model.groups
+        self.parameters = (*model.means, *model.priors, *model.effects)
+        if not self.quadrature_error < TOLERANCE:
+            warnings.warn(
+                f"the estimated error of the quadrature is {self.quadrature_error:.1e}, above the "
+                f"promised {TOLERANCE:.0e}: the posterior is improper, or nearly so",
+                QuadratureWarning,
+                stacklevel=3,
+            )
+        self._scales = {
+            name: (axis, axis.to_series @ (self._grid.scale(k)[1] / axis.weights))
+            for k, (name, axis) in enumerate(zip(model.priors, self._grid.axes, strict=True))
+        }
+        # The Gaussian parameters are averaged over the nodes that count.
+        mass = self._grid.mass.ravel()
+        units = [axis.unit for axis in self._grid.axes]
+        share = mass * (1 + ((self._grid.points / units) ** 2).sum(axis=1))
+        counts = share > _DROPPED / len(share)
+        self._mass = mass[counts] / mass[counts].sum()
+        self._squares = model.squares(self._grid.points[counts])
+        self._given = self._grid.given[counts]
+        self._means, self._sds = self._moments()
+
+    def mean(self, name: str) -> float | pd.Series:
+        """Posterior mean.
+
+        Parameters
+        ----------
+        name : str
+            A parameter. ``mean("b")`` is E[b_j | y], the county's own slope with
+            `mu_b` in it.
+
+        Returns
+        -------
+        float or Series
+            A Series over the groups for an effect. A scale without a mean has
+            inf, an effect without a mean nan.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter.
+
+        Warns
+        -----
+        MomentWarning
+            If the mean does not exist.
+        """
+        return self._moment(self._means, name, "mean")
+
+    def sd(self, name: str) -> float | pd.Series:
+        """Posterior standard deviation.
+
+        Parameters
+        ----------
+        name : str
+            A parameter.
+
+        Returns
+        -------
+        float or Series
+            A Series over the groups for an effect; inf where it does not exist.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter.
+
+        Warns
+        -----
+        MomentWarning
+            If the standard deviation does not exist.
+        """
+        return self._moment(self._sds, name, "sd")
+
+    def cdf(self, name: str, x: ArrayLike) -> Any:
+        """Posterior probability that a parameter is at most `x`.
+
+        Parameters
+        ----------
+        name : str
+            A parameter.
+        x : array_like
+            Points, in the parameter's unit; at most one-dimensional for an effect.
+
+        Returns
+        -------
+        float, ndarray, Series or DataFrame
+            See the notes of `ExactPosterior`.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter.
+        """
+        self._check_name(name)
+        points = np.asarray(x, dtype=float)
+        if name not in self._scales:
+            return self._evaluate_mixture(name, points)[0]
+        axis, series = self._scales[name]
+        z = axis.locate(np.maximum(points, 0))[1]
+        return _plain(np.clip(legendre.legval(z, legendre.legint(series, lbnd=-1)), 0, 1))
+
+    def density(self, name: str, x: ArrayLike) -> Any:
+        """Posterior density of a parameter at `x`.
+
+        Parameters
+        ----------
+        name : str
+            A parameter.
+        x : array_like
+            Points, in the parameter's unit; at most one-dimensional for an effect.
+
+        Returns
+        -------
+        float, ndarray, Series or DataFrame
+            See the notes of `ExactPosterior`.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter.
+        """
+        self._check_name(name)
+        points = np.asarray(x, dtype=float)
+        if name not in self._scales:
+            return self._evaluate_mixture(name, points)[1]
+        axis, series = self._scales[name]
+        t, z = axis.locate(np.maximum(points, 0))
+        inside = (points >= 0) & (t >= axis.low) & (t <= axis.high)
+        height = np.maximum(legendre.legval(z, series), 0) / axis.slope(t)
+        return _plain(np.where(inside, height, 0.0))
+
+    def quantile(self, name: str, p: ArrayLike) -> Any:
+        """Posterior quantile, the inverse of `cdf`.
+
+        Parameters
+        ----------
+        name : str
+            A parameter.
+        p : array_like
+            Probabilities between 0 and 1, both excluded; at most one-dimensional
+            for an effect.
+
+        Returns
+        -------
+        float, ndarray, Series or DataFrame
+            See the notes of `ExactPosterior`.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter, or if a probability is not inside (0, 1).
+        """
+        self._check_name(name)
+        p = np.asarray(p, dtype=float)
+        outside = ~((p > 0) & (p < 1))
+        if outside.any():
+            raise ValueError(f"a probability must be between 0 and 1, got {p[outside][0]}")
+        if name not in self._scales:
+            return self._invert_mixture(name, p)
+        axis, series = self._scales[name]
+        z = _invert_series(np.tile(series, (p.size, 1)), p.ravel()).reshape(p.shape)
+        return _plain(axis.sigma_at(z))
+
+    def log_density_of_scales(self, **scales: ArrayLike) -> Any:
+        """Log of the joint posterior density of the scales, all else integrated out.
+
+        Parameters
+        ----------
+        **scales : array_like
+            Every scale of the model by name, as in ``sigma_a=0.3, sigma_b=[0, 0.1],
+            sigma_y=0.7``. They are broadcast against each other. All may be zero
+            but `sigma_y`.
+
+        Returns
+        -------
+        float or ndarray
+            Normalized: its exponential integrates to one over the scales.
+
+        Raises
+        ------
+        ValueError
+            If the names are not those of the scales, or a scale is negative or
+            not finite, or `sigma_y` is zero.
+        """
+        if set(scales) != set(self._scales):
+            raise ValueError(f"the scales are {list(self._scales)}, got {list(scales)}")
+        columns = np.broadcast_arrays(*[np.asarray(scales[k], dtype=float) for k in self._scales])
+        for name, column in zip(self._scales, columns, strict=True):
+            bad = ~(np.isfinite(column) & (column >= 0))
+            if name == "sigma_y":
+                bad |= column == 0
+            if bad.any():
+                bound = "positive" if name == "sigma_y" else "at least 0"
+                raise ValueError(f"{name} must be finite and {bound}, got {column[bad][0]}")
+        points = np.stack([column.ravel() for column in columns], axis=1)
+        return _plain((self._model.log_joint(points) - self.log_evidence).reshape(columns[0].shape))
+
+    def draws(self, n: int, seed: int | np.random.SeedSequence) -> xr.DataTree:
+        """Draw from the posterior, every draw independent of the others.
+
+        Parameters
+        ----------
+        n : int
+            Number of draws, a multiple of 4.
+        seed : int or SeedSequence
+            The same seed gives the same draws.
+
+        Returns
+        -------
+        xarray.DataTree
+            Group ``posterior`` with all parameters, as ArviZ wants it: dimensions
+            ``chain`` (4) and ``draw`` (n / 4), and for effects the groups.
+
+        Raises
+        ------
+        ValueError
+            If `n` is not a positive multiple of 4.
+        TypeError
+            If `n` is no integer or `seed` is None.
+
+        Notes
+        -----
+        Scales are drawn one after the other, each by inverting the distribution
+        function of its conditional density given those before; the Gaussian
+        parameters then follow from the scales.
+        """
+        n = operator.index(n)
+        if n <= 0 or n % CHAINS:
+            raise ValueError(f"n must be a positive multiple of {CHAINS}, got {n}")
+        if seed is None:
+            raise TypeError("draws needs a seed, got None")
+        rng = np.random.default_rng(seed)
+        model = self._model
+        scales = self._draw_scales(rng, n)
+        mu, a, b = _draw_gaussians(
+            model.table,
+            model.squares(scales),
+            model.given_scales(scales),
+            rng.standard_normal((n, 2)),
+            rng.standard_normal((n, len(self.groups))),
+            rng.standard_normal((n, len(self.groups))),
+        )
+        values = dict(zip(model.means, (mu + model.center).T, strict=False))
+        values |= dict(zip(model.priors, scales.T, strict=True))
+        values |= {
+            name: e + c for name, e, c in zip(model.effects, (a, b), model.center, strict=False)
+        }
+        group = str(self.groups.name)
+        dims = {name: ["chain", "draw"] for name in values}
+        dims |= {name: ["chain", "draw", group] for name in model.effects}
+        posterior = xr.Dataset(
+            {
+                name: (dims[name], v.reshape(CHAINS, n // CHAINS, *v.shape[1:]))
+                for name, v in values.items()
+            },
+            coords={
+                "chain": np.arange(CHAINS),
+                "draw": np.arange(n // CHAINS),
+                group: self.groups.to_numpy(),
+            },
+        )
+        return xr.DataTree.from_dict({"posterior": posterior})
+
+    def _draw_scales(self, rng: np.random.Generator, n: int) -> Array:
+        """Draw all scales, (n, scales), chunk by chunk: memory stays bounded."""
+        chunks = [
+            self._draw_scales_at_once(rng.random((min(_CHUNK, n - start), self._grid.mass.ndim)))
+            for start in range(0, n, _CHUNK)
+        ]
+        return np.concatenate(chunks)
+
+    def _draw_scales_at_once(self, uniform: Array) -> Array:
+        axes = self._grid.axes
+        # The axis with the most nodes first: it is summed out for all draws at once.
+        order = sorted(range(len(axes)), key=lambda k: -axes[k].n)
+        # `mass` of the axes still to draw, given those drawn; so far for one draw.
+        mass = self._grid.mass.transpose(order)[None]
+        scales = np.empty_like(uniform)
+        for k in order:
+            axis = axes[k]
+            marginal = mass.reshape(len(mass), axis.n, -1).sum(axis=2) / axis.weights
+            series = marginal @ axis.to_series.T
+            z = _invert_series(np.broadcast_to(series, (len(uniform), axis.n)), uniform[:, k])
+            scales[:, k] = axis.sigma_at(z)
+            # Interpolate in z: node weights of each draw, then sum the axis out.
+            at_nodes = legendre.legvander(z, axis.n - 1) @ axis.to_series / axis.weights
+            if len(mass) == 1:
+                mass = np.tensordot(at_nodes, mass[0], axes=1)
+            else:
+                mass = np.einsum("di,di...->d...", at_nodes, mass)
+        return scales
+
+    def _check_name(self, name: str) -> None:
+        if name not in self.parameters:
+            raise ValueError(f"no parameter {name!r}; there are {', '.join(self.parameters)}")
+
+    def _moment(self, moments: dict[str, Any], name: str, what: str) -> Any:
+        self._check_name(name)
+        if not np.all(np.isfinite(moments[name])):
+            warnings.warn(
+                f"the {what} of {name} does not exist: too few groups inform the scale for the "
+                "long tail of its prior",
+                MomentWarning,
+                stacklevel=3,
+            )
+        return moments[name]
+
+    def _moments(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Mean and sd of every parameter."""
+        model = self._model
+        means: dict[str, Any] = {}
+        sds: dict[str, Any] = {}
+        for k, name in enumerate(model.priors):
+            sigma, mass = self._grid.scale(k)
+            finite = _finite_moments(model, name)
+            mean = float(mass @ sigma)
+            means[name] = mean if finite >= 1 else math.inf
+            sds[name] = math.sqrt(mass @ (sigma - mean) ** 2) if finite == 2 else math.inf
+        for name in model.means:
+            at, spread = (column[:, 0] for column in self._components(name))
+            means[name] = float(self._mass @ at)
+            sds[name] = math.sqrt(self._mass @ (spread**2 + (at - means[name]) ** 2))
+        averages = _average_effects(model.table, self._squares, self._given, self._mass)
+        for i, name in enumerate(model.effects):
+            mean, square = averages[:, 2 * i], averages[:, 2 * i + 1]
+            sd = np.sqrt(square - mean**2)
+            if name == "b":
+                # Where no home speaks of the slope it has the moments of its scale.
+                silent = model.table[:, 1] == 0
+                finite = _finite_moments(model, "sigma_b")
+                sd[silent & (finite < 2)] = np.inf
+                mean[silent & (finite < 1)] = np.nan
+            means[name] = pd.Series(mean + model.center[i], self.groups, name=name)
+            sds[name] = pd.Series(sd, self.groups, name=name)
+        return means, sds
+
+    def _components(self, name: str) -> tuple[Array, Array]:
+        """Means and sds of a Gaussian parameter at the nodes, (nodes, 1 or groups)."""
+        model = self._model
+        if name in model.means:
+            i = model.means.index(name)
+            variance = _invert_precision(*self._given[:, 3:].T)[2 * i]
+            return self._given[:, [1 + i]] + model.center[i], np.sqrt(variance)[:, None]
+        i = model.effects.index(name)
+        means, sds = _effect_components(model.table, self._squares, self._given, i)
+        return means + model.center[i], sds
+
+    def _evaluate_mixture(self, name: str, points: Array) -> tuple[Any, Any]:
+        means, sds = self._components(name)
+        grid = np.ascontiguousarray(np.broadcast_to(points.ravel(), (means.shape[1], points.size)))
+        cdf, density = _mixture(self._mass, means, sds, grid)
+        return self._label(name, points, cdf), self._label(name, points, density)
+
+    def _invert_mixture(self, name: str, p: Array) -> Any:
+        means, sds = self._components(name)
+        # A quantile of the mixture lies among those of its components.
+        z = special.ndtri(p.ravel())
+        low = np.stack([(means + sds * each).min(axis=0) for each in z], axis=1)
+        high = np.stack([(means + sds * each).max(axis=0) for each in z], axis=1)
+        x = np.stack([self._mass @ (means + sds * each) for each in z], axis=1)
+        for _ in range(100):
+            cdf, density = _mixture(self._mass, means, sds, x)
+            low, high = np.where(cdf < p.ravel(), x, low), np.where(cdf < p.ravel(), high, x)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                newton = x - (cdf - p.ravel()) / density
+            before, x = x, np.where((newton > low) & (newton < high), newton, (low + high) / 2)
+            if np.all(np.abs(x - before) <= 1e-10 * (1 + np.abs(x))):
+                break
+        return self._label(name, p, x)
+
+    def _label(self, name: str, points: Array, values: Array) -> Any:
+        """Give values, (1 or groups, points), the form that the points ask for."""
+        if name in self._model.means:
+            return _plain(values.reshape(points.shape))
+        if points.ndim == 0:
+            return pd.Series(values[:, 0], self.groups, name=name)
+        if points.ndim == 1:
+            return pd.DataFrame(values, self.groups, points)
+        raise ValueError(f"{name} has one value per group: points must be a number or a flat list")
+
+
+def _plain(values: Array) -> Any:
+    return float(values) if values.ndim == 0 else values
+
+
+def varying_intercepts(homes: pd.DataFrame, priors: Hyperpriors) -> ExactPosterior:
+    """Exact posterior of the radon regression with county intercepts and one slope.
+
+    ``log_radon ~ Normal(a[county] + mu_b * floor, sigma_y)``,
+    ``a ~ Normal(mu_a, sigma_a)``.
+
+    Parameters
+    ----------
+    homes : DataFrame
+        One row per home, with columns ``county``, ``floor`` (0 or 1) and
+        ``log_radon``; see `funnel.data.check_homes`.
+    priors : Hyperpriors
+        Priors of `mu_a`, `sigma_a`, `mu_b` (the common slope) and `sigma_y`.
+
+    Returns
+    -------
+    ExactPosterior
+        Parameters ``mu_a mu_b sigma_a sigma_y a``, in log pCi/L.
+
+    Raises
+    ------
+    ValueError
+        If `homes` is not a table of homes.
+    TypeError
+        If `priors` are not `Hyperpriors`.
+
+    Warns
+    -----
+    QuadratureWarning
+        If the promised accuracy was not reached.
+    """
+    return ExactPosterior(_radon_model(homes, priors, slopes=False))
+
+
+def varying_slopes(homes: pd.DataFrame, priors: Hyperpriors) -> ExactPosterior:
+    """Exact posterior of the radon regression with county intercepts and slopes.
+
+    ``log_radon ~ Normal(a[county] + b[county] * floor, sigma_y)``,
+    ``a ~ Normal(mu_a, sigma_a)``, ``b ~ Normal(mu_b, sigma_b)``.
+
+    Parameters
+    ----------
+    homes : DataFrame
+        One row per home, with columns ``county``, ``floor`` (0 or 1) and
+        ``log_radon``; see `funnel.data.check_homes`.
+    priors : Hyperpriors
+        Priors of the five top-level parameters.
+
+    Returns
+    -------
+    ExactPosterior
+        Parameters ``mu_a mu_b sigma_a sigma_b sigma_y a b``, in log pCi/L.
+
+    Raises
+    ------
+    ValueError
+        If `homes` is not a table of homes.
+    TypeError
+        If `priors` are not `Hyperpriors`.
+
+    Warns
+    -----
+    QuadratureWarning
+        If the promised accuracy was not reached.
+    """
+    return ExactPosterior(_radon_model(homes, priors, slopes=True))
+
+
+def eight_schools(
+    schools: pd.DataFrame, priors: EightSchoolsPriors = EIGHT_SCHOOLS
+) -> ExactPosterior:
+    """Exact posterior of effects that were measured with known standard errors.
+
+    ``effect ~ Normal(theta, se)``, ``theta ~ Normal(mu, tau)``.
+
+    Parameters
+    ----------
+    schools : DataFrame
+        One row per school, with columns ``school``, ``effect`` and ``se``.
+    priors : EightSchoolsPriors
+        Priors of `mu` and `tau`.
+
+    Returns
+    -------
+    ExactPosterior
+        Parameters ``mu tau theta``, in the unit of the effects.
+
+    Raises
+    ------
+    ValueError
+        If `schools` is not a table of schools.
+    TypeError
+        If `priors` are not `EightSchoolsPriors`.
+
+    Warns
+    -----
+    QuadratureWarning
+        If the promised accuracy was not reached.
+    """
+    return ExactPosterior(_schools_model(schools, priors))
