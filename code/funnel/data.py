@@ -209,9 +209,9 @@ def check_homes(homes: pd.DataFrame) -> pd.DataFrame:
     return homes.assign(county=county, floor=floor.astype(np.int64), log_radon=log_radon)
 
 
-def _refuse(bad: pd.Series, values: pd.Series, rule: str) -> None:
-    if bad.any():
-        row = int(np.argmax(bad.to_numpy()))
+def _refuse(bad: ArrayLike, values: pd.Series, rule: str) -> None:
+    if np.any(bad):
+        row = int(np.argmax(bad))
         raise ValueError(f"{rule}; row {values.index[row]} has {values.tolist()[row]!r}")
 
 
@@ -335,10 +335,12 @@ def _read(path: Path) -> bytes:
 
 
 def _parse(path: Path, content: bytes, schema: Schema, rows: int) -> pd.DataFrame:
-    if b"\r" in content:
-        _fail(path, ": line ends are not those of the published file (CR found, LF expected)")
+    before, carriage_return, _ = content.partition(b"\r")
+    if carriage_return:
+        line = before.count(b"\n") + 1
+        _fail(path, f", line {line}: a carriage return; lines must end in LF, not in CR LF")
     *lines, cut = _lines(content)
-    header = lines[0].split(",") if lines else []
+    header = (lines or [cut])[0].split(",")
     if header != list(schema):
         _fail(path, f", line 1: columns are {header}, expected {list(schema)}")
     if cut or len(lines) - 1 < rows:

@@ -31,4 +31,4 @@ def build(wheel: bytes) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    survey.write(build(survey.fetch_wheel()), __file__)
+    survey.write(build(survey.get_wheel()), __file__)
