@@ -346,7 +346,7 @@ def _check_schools(schools: pd.DataFrame) -> None:
         if not fine.all():
             row = int(np.argmin(fine.to_numpy()))
             raise ValueError(
-                f"{column} {schools[column].iloc[row]!r} in row {schools.index[row]!r} of schools: "
+                f"{column} {schools[column].iloc[row]} in row {schools.index[row]!r} of schools: "
                 "names must be unique, effects finite, standard errors positive and finite"
             )
 

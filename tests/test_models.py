@@ -1,0 +1,316 @@
+"""The models against densities written by hand, and every parameterization against every other."""
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pymc as pm
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from funnel import data, models, priors
+
+# Three counties; the last one has no first-floor measurement.
+SMALL = pd.DataFrame(
+    {
+        "county": pd.Categorical(list("AAABBBBCC")),
+        "floor": [0, 1, 1, 0, 0, 0, 1, 0, 0],
+        "log_radon": [1.2, 0.3, 0.9, 2.0, 1.1, -2.3, 0.4, 1.7, 1.6],
+    }
+)
+COUNTY, FLOOR, Y = SMALL["county"].cat.codes, SMALL["floor"], SMALL["log_radon"]
+SCHOOLS = data.load_eight_schools()
+# No constant twice: a prior on the wrong parameter cannot go unnoticed.
+PRIORS = priors.Hyperpriors(
+    mu_a=priors.Normal(1.0, 2.5),
+    sigma_a=priors.HalfCauchy(0.7),
+    mu_b=priors.Normal(-0.5, 1.5),
+    sigma_b=priors.Exponential(1.3),
+    sigma_y=priors.Gamma2(2.1),
+)
+ENDS_AND_BETWEEN = [0.0, 0.3, 0.9, 1.0]
+UNKNOWN = ["Centered", "non-centered", "", None, True, -0.1, 1.1, float("nan"), float("inf"), [0.5]]
+
+Point = dict[str, float | np.ndarray]
+number, scale = st.floats(-3, 3), st.floats(0.01, 5)
+
+
+def effects_of(size: int) -> st.SearchStrategy[np.ndarray]:
+    return st.lists(number, min_size=size, max_size=size).map(np.array)
+
+
+def compiled(model: pm.Model, *names: str) -> Callable[[Point], list[np.ndarray]]:
+    """Log density, and the named variables, as a function of the free variables.
+
+    Scales are given as scales and the density is with respect to them, although the
+    sampler moves on their logarithms.
+    """
+    outputs = [model.logp(jacobian=False), *model.replace_rvs_by_values([model[n] for n in names])]
+    function = model.compile_fn(
+        outputs, inputs=model.value_vars, mode="FAST_COMPILE", on_unused_input="ignore"
+    )
+
+    def evaluate(point: Point) -> list[np.ndarray]:
+        values = {}
+        for variable in model.free_RVs:
+            on_log = model.rvs_to_transforms[variable] is not None
+            value = np.asarray(point[variable.name], dtype=float)
+            values[model.rvs_to_values[variable].name] = np.log(value) if on_log else value
+        return function(values)
+
+    return evaluate
+
+
+def offset(effect: np.ndarray, mu: float, sigma: float, centeredness: float) -> np.ndarray:
+    """The z at which a model of the given centeredness has the given effects."""
+    return centeredness * mu + (effect - mu) / sigma ** (1 - centeredness)
+
+
+def agree(ours: float, theirs: float) -> bool:
+    # Rounding is relative to the largest squared deviation, which is below 1e6 here.
+    return ours == pytest.approx(theirs, rel=1e-9, abs=1e-7)
+
+
+@cache
+def slopes_model(intercepts: float, slopes: float) -> Callable[[Point], list[np.ndarray]]:
+    model = models.varying_slopes(SMALL, PRIORS, intercepts=intercepts, slopes=slopes)
+    return compiled(model, "a", "b")
+
+
+@settings(deadline=None)
+@given(
+    # Each centeredness on both sides, without all 16 pairs.
+    pair=st.sampled_from(list(zip(ENDS_AND_BETWEEN, [0.9, 1.0, 0.3, 0.0], strict=True))),
+    top=st.fixed_dictionaries(
+        {"mu_a": number, "sigma_a": scale, "mu_b": number, "sigma_b": scale, "sigma_y": scale}
+    ),
+    a=effects_of(3),
+    b=effects_of(3),
+)
+def test_every_centeredness_is_the_same_model(pair, top, a, b):
+    intercepts, slopes = pair
+    z = {
+        "a": a,
+        "b": b,
+        "a_offset": offset(a, top["mu_a"], top["sigma_a"], intercepts),
+        "b_offset": offset(b, top["mu_b"], top["sigma_b"], slopes),
+    }
+    log_density, a_back, b_back = slopes_model(intercepts, slopes)(top | z)
+    centered, *_ = slopes_model(1.0, 1.0)(top | {"a": a, "b": b})
+    jacobian = 3 * (1 - intercepts) * np.log(top["sigma_a"])
+    jacobian += 3 * (1 - slopes) * np.log(top["sigma_b"])
+    assert agree(log_density, centered + jacobian)
+    np.testing.assert_allclose(a_back, a, atol=1e-9)
+    np.testing.assert_allclose(b_back, b, atol=1e-9)
+
+
+@cache
+def intercepts_model(intercepts: float) -> Callable[[Point], list[np.ndarray]]:
+    return compiled(models.varying_intercepts(SMALL, PRIORS, intercepts=intercepts))
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    intercepts=st.sampled_from(ENDS_AND_BETWEEN),
+    top=st.fixed_dictionaries({"mu_a": number, "sigma_a": scale, "mu_b": number, "sigma_y": scale}),
+    a=effects_of(3),
+)
+def test_every_centeredness_of_the_intercepts_alone_is_the_same_model(intercepts, top, a):
+    z = {"a": a, "a_offset": offset(a, top["mu_a"], top["sigma_a"], intercepts)}
+    (log_density,) = intercepts_model(intercepts)(top | z)
+    (centered,) = intercepts_model(1.0)(top | {"a": a})
+    assert agree(log_density, centered + 3 * (1 - intercepts) * np.log(top["sigma_a"]))
+
+
+@cache
+def schools_model(effects: float) -> Callable[[Point], list[np.ndarray]]:
+    return compiled(models.eight_schools(SCHOOLS, effects=effects))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.sampled_from(ENDS_AND_BETWEEN), number, scale, effects_of(8))
+def test_every_centeredness_of_the_schools_is_the_same_model(effects, mu, tau, theta):
+    z = {"theta": theta, "theta_offset": offset(theta, mu, tau, effects)}
+    (log_density,) = schools_model(effects)({"mu": mu, "tau": tau} | z)
+    (centered,) = schools_model(1.0)({"mu": mu, "tau": tau, "theta": theta})
+    assert agree(log_density, centered + 8 * (1 - effects) * np.log(tau))
+
+
+@cache
+def funnel_model(x: float) -> Callable[[Point], list[np.ndarray]]:
+    return compiled(models.neal_funnel(3, x=x))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.sampled_from(ENDS_AND_BETWEEN), number, effects_of(3))
+def test_every_centeredness_of_the_funnel_is_the_same_model(centeredness, v, x):
+    z = {"v": v, "x": x, "x_offset": offset(x, 0, np.exp(v / 2), centeredness)}
+    (log_density,) = funnel_model(centeredness)(z)
+    (centered,) = funnel_model(1.0)({"v": v, "x": x})
+    assert agree(log_density, centered + 3 * (1 - centeredness) * v / 2)
+
+
+def test_every_centeredness_is_the_same_model_on_the_radon_data(homes):
+    rng = np.random.default_rng(85)
+    top = {"mu_a": 1.4, "sigma_a": 0.3, "mu_b": -0.7, "sigma_b": 0.2, "sigma_y": 0.7}
+    a, b = rng.normal(1.4, 0.3, 85), rng.normal(-0.7, 0.2, 85)
+
+    def log_density(intercepts: models.Parameterization, slopes: models.Parameterization) -> float:
+        model = models.varying_slopes(homes, priors.ESSAY, intercepts=intercepts, slopes=slopes)
+        return compiled(model)(point)[0]
+
+    point = top | {"a": a, "b": b}
+    centered = log_density("centered", "centered")
+    point |= {"a_offset": offset(a, 1.4, 0.3, 0), "b_offset": offset(b, -0.7, 0.2, 0.6)}
+    jacobian = 85 * (np.log(0.3) + 0.4 * np.log(0.2))
+    assert log_density("noncentered", 0.6) == pytest.approx(centered + jacobian, rel=1e-10)
+
+
+def log_prior(point: Point, *names: str) -> float:
+    return sum(float(getattr(PRIORS, name).logpdf(point[name])) for name in names)
+
+
+POINT: Point = {
+    "mu_a": 1.1,
+    "sigma_a": 0.6,
+    "mu_b": -0.4,
+    "sigma_b": 0.3,
+    "sigma_y": 0.8,
+    "a": np.array([1.3, 0.2, 2.1]),
+    "b": np.array([-0.9, 0.4, -0.2]),
+}
+
+
+def test_pooled_is_one_line():
+    expected = log_prior(POINT, "mu_a", "mu_b", "sigma_y")
+    expected += norm.logpdf(Y, POINT["mu_a"] + POINT["mu_b"] * FLOOR, POINT["sigma_y"]).sum()
+    assert agree(compiled(models.pooled(SMALL, PRIORS))(POINT)[0], expected)
+
+
+def test_unpooled_is_one_line_per_county():
+    mean = POINT["a"][COUNTY] + POINT["b"][COUNTY] * FLOOR
+    expected = log_prior(POINT, "sigma_y") + norm.logpdf(Y, mean, POINT["sigma_y"]).sum()
+    expected += PRIORS.mu_a.logpdf(POINT["a"]).sum() + PRIORS.mu_b.logpdf(POINT["b"]).sum()
+    assert agree(compiled(models.unpooled(SMALL, PRIORS))(POINT)[0], expected)
+
+
+def test_varying_intercepts_share_a_prior_and_a_slope():
+    mean = POINT["a"][COUNTY] + POINT["mu_b"] * FLOOR
+    expected = log_prior(POINT, "mu_a", "sigma_a", "mu_b", "sigma_y")
+    expected += norm.logpdf(POINT["a"], POINT["mu_a"], POINT["sigma_a"]).sum()
+    expected += norm.logpdf(Y, mean, POINT["sigma_y"]).sum()
+    model = models.varying_intercepts(SMALL, PRIORS, intercepts="centered")
+    assert agree(compiled(model)(POINT)[0], expected)
+
+
+def test_varying_slopes_share_a_prior_too():
+    mean = POINT["a"][COUNTY] + POINT["b"][COUNTY] * FLOOR
+    expected = log_prior(POINT, "mu_a", "sigma_a", "mu_b", "sigma_b", "sigma_y")
+    expected += norm.logpdf(POINT["a"], POINT["mu_a"], POINT["sigma_a"]).sum()
+    expected += norm.logpdf(POINT["b"], POINT["mu_b"], POINT["sigma_b"]).sum()
+    expected += norm.logpdf(Y, mean, POINT["sigma_y"]).sum()
+    assert agree(slopes_model(1.0, 1.0)(POINT)[0], expected)
+
+
+def test_eight_schools_have_known_standard_errors():
+    theta = np.linspace(-5, 15, 8)
+    expected = norm.logpdf(3, 0, 5) + float(priors.HalfCauchy(5).logpdf(4))
+    expected += norm.logpdf(theta, 3, 4).sum()
+    expected += norm.logpdf(SCHOOLS["effect"], theta, SCHOOLS["se"]).sum()
+    found = schools_model(1.0)({"mu": 3, "tau": 4, "theta": theta})[0]
+    # PyTensor takes the logarithm of the whole numbers in the priors in single precision.
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_neals_funnel_has_nine_dimensions_of_standard_deviation_exp_half_v():
+    x = np.linspace(-2, 2, 9)
+    expected = norm.logpdf(1.5, 0, 3) + norm.logpdf(x, 0, np.exp(0.75)).sum()
+    found = compiled(models.neal_funnel(x="centered"))({"v": 1.5, "x": x})[0]
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("intercepts", "slopes", "free"),
+    [
+        ("centered", "centered", {"a", "b"}),
+        (1, 1.0, {"a", "b"}),
+        ("centered", "noncentered", {"a", "b_offset"}),
+        ("noncentered", "centered", {"a_offset", "b"}),
+        (0, np.float64(0), {"a_offset", "b_offset"}),
+        (0.5, "centered", {"a_offset", "b"}),
+    ],
+)
+def test_the_sampler_moves_the_effect_or_its_offset(intercepts, slopes, free):
+    model = models.varying_slopes(SMALL, PRIORS, intercepts=intercepts, slopes=slopes)
+    top = {"mu_a", "sigma_a", "mu_b", "sigma_b", "sigma_y"}
+    assert {variable.name for variable in model.free_RVs} == top | free
+    # The effects are there under the same names and labels, whatever moves.
+    assert {"a", "b"} <= set(model.named_vars)
+    assert model.named_vars_to_dims["a"] == model.named_vars_to_dims["b"] == ("county",)
+    assert model.coords["county"] == ("A", "B", "C")
+    assert [variable.name for variable in model.observed_RVs] == ["y"]
+
+
+@pytest.mark.parametrize("unknown", UNKNOWN)
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda p: models.varying_slopes(SMALL, PRIORS, intercepts=p, slopes="centered"),
+        lambda p: models.varying_slopes(SMALL, PRIORS, intercepts="centered", slopes=p),
+        lambda p: models.varying_intercepts(SMALL, PRIORS, intercepts=p),
+        lambda p: models.eight_schools(SCHOOLS, effects=p),
+        lambda p: models.neal_funnel(x=p),
+    ],
+    ids=["intercepts", "slopes", "intercepts alone", "schools", "funnel"],
+)
+def test_an_unknown_parameterization_is_named(build, unknown):
+    with pytest.raises(ValueError, match="between 0 and 1, got ") as refusal:
+        build(unknown)
+    assert repr(unknown) in str(refusal.value)
+
+
+BUILDERS = [
+    models.pooled,
+    models.unpooled,
+    lambda homes, p: models.varying_intercepts(homes, p, intercepts="centered"),
+    lambda homes, p: models.varying_slopes(homes, p, intercepts="centered", slopes="centered"),
+]
+
+
+@pytest.mark.parametrize("build", BUILDERS)
+def test_homes_are_checked(build):
+    with pytest.raises(ValueError, match="floor must be 0 or 1; row 2 has 9"):
+        build(SMALL.assign(floor=[0, 1, 9, 0, 0, 0, 1, 0, 0]), PRIORS)
+
+
+@pytest.mark.parametrize(
+    "build", [*BUILDERS, lambda _, p: models.eight_schools(SCHOOLS, p, effects=0)]
+)
+def test_priors_are_checked(build):
+    with pytest.raises(TypeError, match=r"priors must be .*Priors|priors must be Hyperpriors"):
+        build(SMALL, {"mu_a": 3})
+
+
+@pytest.mark.parametrize(
+    ("schools", "message"),
+    [
+        (SCHOOLS.drop(columns="se"), "no column 'se'"),
+        (SCHOOLS[:0], "schools is empty"),
+        (SCHOOLS.assign(se=[15.0, 10, 16, 11, 9, 11, 10, 0]), "^se 0.0 in row 7"),
+        (SCHOOLS.assign(se=[15.0, 10, 16, -11, 9, 11, 10, 1]), "^se -11.0 in row 3"),
+        (SCHOOLS.assign(effect=[np.nan, *range(7)]), "^effect nan in row 0"),
+        (SCHOOLS.assign(school=list("ABCDEFGA")), "^school A in row 7"),
+    ],
+)
+def test_schools_are_checked(schools, message):
+    with pytest.raises(ValueError, match=message):
+        models.eight_schools(schools, effects="centered")
+
+
+@pytest.mark.parametrize("dimensions", [0, -1, 2.5, True, "9"])
+def test_the_funnel_needs_dimensions(dimensions):
+    with pytest.raises(ValueError, match=f"got {dimensions!r}"):
+        models.neal_funnel(dimensions, x="centered")
