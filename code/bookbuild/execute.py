@@ -1,6 +1,7 @@
 """Execute the chapters that the cache does not know, in parallel, each in a kernel of its own."""
 
 import os
+import sys
 import time
 import traceback
 from collections.abc import Sequence
@@ -102,7 +103,9 @@ def run(
         The source of the failing cell and the traceback; empty if all went well.
     """
     cells = sum(cell.cell_type == "code" for cell in notebook.cells)
-    print(f"  {page.stem}: executing {cells} cells", flush=True)
+    # One write, or two chapters that start together would share a line.
+    sys.stdout.write(f"  {page.stem}: executing {cells} cells\n")
+    sys.stdout.flush()
     os.environ.update(environment)
     start = time.monotonic()
     try:

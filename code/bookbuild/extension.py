@@ -11,10 +11,13 @@ import sphinxcontrib.bibtex.plugin
 import sphinxcontrib.katex
 from bs4 import BeautifulSoup
 from docutils import nodes
+from myst_nb.sphinx_ import NbMetadataCollector
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.nodes import make_refnode
 from sphinxcontrib.bibtex.style.referencing import BracketStyle
 from sphinxcontrib.bibtex.style.referencing.author_year import AuthorYearReferenceStyle
 
@@ -137,35 +140,70 @@ class RoundAuthorYear(AuthorYearReferenceStyle):
         )
 
 
+def table(header: tuple[str, ...], rows: list[tuple[str | nodes.Node, ...]]) -> nodes.table:
+    """Make a table of texts and links."""
+    group = nodes.tgroup(cols=len(header))
+    group += [nodes.colspec(colwidth=1) for _ in header]
+    for part, lines in ((nodes.thead(), [header]), (nodes.tbody(), rows)):
+        for line in lines:
+            row = nodes.row()
+            for cell in line:
+                content = nodes.Text(cell) if isinstance(cell, str) else cell
+                row += nodes.entry("", nodes.paragraph("", "", content))
+            part += row
+        group += part
+    return nodes.table("", group, classes=["colwidths-auto"])
+
+
 class Versions(SphinxDirective):
     """A table of the versions that the page was made with."""
 
     def run(self) -> list[nodes.Node]:
         """Make the table."""
-        rows = [("Python", platform.python_version())]
-        rows += [(package, version(package)) for package in PACKAGES]
-        rows.append(("System", f"{platform.system()} on {platform.machine()}"))
-        table = nodes.table(classes=["colwidths-auto"])
-        group = nodes.tgroup(cols=2)
-        group += [nodes.colspec(colwidth=1), nodes.colspec(colwidth=1)]
-        head, body = nodes.thead(), nodes.tbody()
-        head += table_row("What", "Version")
-        body += [table_row(*row) for row in rows]
-        group += [head, body]
-        table += group
-        return [table]
+        packages = [(package, version(package)) for package in PACKAGES]
+        system = f"{platform.system()} on {platform.machine()}"
+        rows = [("Python", platform.python_version()), *packages, ("System", system)]
+        return [table(("What", "Version"), rows)]
 
 
-def table_row(*texts: str) -> nodes.row:
-    """Make a row of cells, one paragraph in each."""
-    row = nodes.row()
-    row += [nodes.entry("", nodes.paragraph(text=text)) for text in texts]
-    return row
+class Times(nodes.General, nodes.Element):
+    """The place of the table of execution times."""
+
+
+class ExecutionTimes(SphinxDirective):
+    """A table of how long each chapter took to execute."""
+
+    def run(self) -> list[nodes.Node]:
+        """Hold the place: the other chapters are not read yet."""
+        return [Times()]
+
+
+class FillTimes(SphinxPostTransform):
+    """Put the table of execution times in its place."""
+
+    default_priority = 8
+
+    def run(self, **_: Any) -> None:
+        """Make the table, in the order of the book."""
+        for place in list(self.document.findall(Times)):
+            executed = NbMetadataCollector.get_doc_data(self.env)
+            rows = []
+            for docname in self.env.config.external_site_map:
+                if runtime := executed.get(docname, {}).get("exec_data", {}).get("runtime"):
+                    title = self.env.titles[docname].astext()
+                    link = make_refnode(
+                        self.app.builder, self.env.docname, docname, "", nodes.Text(title)
+                    )
+                    rows.append((link, f"{runtime:.0f}"))
+            place.replace_self(table(("Chapter", "Seconds"), rows))
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
+    app.add_node(Times)
     app.add_directive("versions", Versions)
+    app.add_directive("execution-times", ExecutionTimes)
+    app.add_post_transform(FillTimes)
     prepare_katex()
     app.connect("config-inited", derive, priority=100)
     sphinxcontrib.bibtex.plugin.register_plugin(
