@@ -210,8 +210,9 @@ def diagnose(draws: xr.DataTree) -> pd.DataFrame:
         One row per scalar parameter, named as in ``b[AITKIN]``, with columns
         ``r_hat`` (rank-normalized, split, the larger of bulk and folded),
         ``ess_bulk`` and ``ess_tail`` (the smaller of the ESS of the 5% and of the
-        95% quantile), in numbers of independent draws. A parameter that does not
-        move has no R-hat: NaN.
+        95% quantile), in numbers of independent draws, and ``passed``, whether they
+        are all within the thresholds of :func:`fit`. A parameter that does not move
+        has no R-hat: NaN, which does not pass.
 
     Notes
     -----
@@ -228,7 +229,13 @@ def diagnose(draws: xr.DataTree) -> pd.DataFrame:
             "ess_bulk": az.ess(posterior, method="bulk"),
             "ess_tail": az.ess(posterior, method="tail", prob=(0.05, 0.95)),
         }
-    return pd.DataFrame({name: _by_parameter(values) for name, values in columns.items()})
+    table = pd.DataFrame({name: _by_parameter(values) for name, values in columns.items()})
+    table["passed"] = (
+        (table["r_hat"] < R_HAT_BELOW)
+        & (table["ess_bulk"] > MIN_ESS)
+        & (table["ess_tail"] > MIN_ESS)
+    )
+    return table
 
 
 def divergences(draws: xr.DataTree) -> int:
@@ -329,39 +336,35 @@ def _checked(draws: xr.DataTree, settings: _Settings, expect_failure: bool | Non
     if expect_failure is None:
         return draws
     table = diagnose(draws)
-    # Written so that NaN fails.
-    passed = (table["r_hat"] < R_HAT_BELOW) & (table[["ess_bulk", "ess_tail"]] > MIN_ESS).all(
-        axis=1
-    )
     diverged = divergences(draws)
-    healthy = bool(passed.all()) and diverged == 0
+    healthy = bool(table["passed"].all()) and diverged == 0
     if expect_failure and healthy:
         raise ConvergenceError(
             f"this fit was expected to fail a diagnostic, and passed them all ({settings})"
         )
     if not expect_failure and not healthy:
-        raise ConvergenceError(_complaint(table[~passed], len(table), diverged, settings))
+        raise ConvergenceError(_complaint(table, diverged, settings))
     return draws
 
 
-def _complaint(failed: pd.DataFrame, total: int, diverged: int, settings: _Settings) -> str:
+def _complaint(table: pd.DataFrame, diverged: int, settings: _Settings) -> str:
     """Say what is wrong with a fit, worst first, and what to try."""
+    failed = table[~table["passed"]].sort_values("r_hat", ascending=False, na_position="first")
     lines = [f"the fit did not converge ({settings})"]
     if diverged:
         lines.append(f"  {diverged} of {settings.chains * settings.draws} transitions diverged")
     if len(failed):
         lines.append(
-            f"  {len(failed)} of {total} parameters miss R-hat < {R_HAT_BELOW} "
+            f"  {len(failed)} of {len(table)} parameters miss R-hat < {R_HAT_BELOW} "
             f"or bulk and tail ESS > {MIN_ESS}:"
         )
-        worst_first = failed.sort_values("r_hat", ascending=False, na_position="first")
         lines += [
             f"    {name}: R-hat {row.r_hat:.3f}, bulk ESS {row.ess_bulk:.0f}, "
             f"tail ESS {row.ess_tail:.0f}"
-            for name, row in worst_first.head(10).iterrows()
+            for name, row in failed.head(10).iterrows()
         ]
         if len(failed) > 10:
-            lines.append(f"    and {len(failed) - 10} more: {', '.join(worst_first.index[10:])}")
+            lines.append(f"    and {len(failed) - 10} more: {', '.join(failed.index[10:])}")
     lines.append("Try another parameterization of the effects that are named or of their scale,")
     lines.append("a higher target_accept against divergences, more draws if only ESS is short.")
     lines.append("Another seed is no remedy.")
