@@ -118,18 +118,29 @@ def replace_in_line(number, old, new):
 
 DAMAGES = {
     "empty": (lambda content: b"", r"line 1: columns are \[''\]"),
-    "no row": (lambda c: c.split(b"\n")[0] + b"\n", "line 1: truncated here, 0 of 919 rows"),
-    "cut in a line": (lambda c: c[:10_000], r"line \d+: truncated here, \d+ of 919 rows are whole"),
+    "no row": (lambda c: c.split(b"\n")[0] + b"\n", "line 1: truncated after it, 0 of 919 rows"),
+    "cut in a line": (
+        lambda c: c[:10_000],
+        r"line \d+: truncated after it, \d+ of 919 rows are whole",
+    ),
     "cut at a line": (
         lambda c: b"\n".join(c.split(b"\n")[:501]) + b"\n",
-        "line 501: truncated here, 500 of 919 rows",
+        "line 501: truncated after it, 500 of 919 rows",
     ),
-    "last line end cut": (lambda c: c[:-1], "line 919: truncated here, 918 of 919 rows are whole"),
+    "last line end cut": (
+        lambda c: c[:-1],
+        "line 919: truncated after it, 918 of 919 rows are whole",
+    ),
     "row removed": (
         lambda c: c.replace(b"Aitkin,0,2.9,1.0986122886681098,-0.6890475953544999\n", b"", 1),
-        "truncated here, 918 of 919",
+        "truncated after it, 918 of 919",
     ),
-    "row added": (lambda c: c + c.split(b"\n")[-2] + b"\n", "line 921: 920 rows, expected 919"),
+    "row added": (
+        lambda c: c + c.split(b"\n")[-2] + b"\n",
+        "line 921: there should be no more than 919 rows",
+    ),
+    "text added": (lambda c: c + b"x", "line 921: there should be no more than 919 rows"),
+    "header only": (lambda c: c.split(b"\n")[0], "line 1: truncated after it, 0 of 919 rows"),
     "CRLF": (
         lambda c: c.replace(b"\n", b"\r\n"),
         "line 1: a carriage return; lines must end in LF",
@@ -440,6 +451,7 @@ NO_RESULTS = [
     r"Apache License 2\.0",
     r"EPA's Region 5",
     r"\bsha256\b",
+    r"UTF-8",
     r"table 1, rounded to whole points as in section 5\.5",
     r"as numbers 2 and 3",
 ]  # fmt: skip

@@ -343,12 +343,11 @@ def _parse(path: Path, content: bytes, schema: Schema, rows: int) -> pd.DataFram
     header = (lines or [cut])[0].split(",")
     if header != list(schema):
         _fail(path, f", line 1: columns are {header}, expected {list(schema)}")
-    if cut or len(lines) - 1 < rows:
-        _fail(
-            path, f", line {len(lines)}: truncated here, {len(lines) - 1} of {rows} rows are whole"
-        )
-    if len(lines) - 1 > rows:
-        _fail(path, f", line {rows + 2}: {len(lines) - 1} rows, expected {rows}")
+    whole = max(len(lines) - 1, 0)
+    if whole < rows:
+        _fail(path, f", line {whole + 1}: truncated after it, {whole} of {rows} rows are whole")
+    if cut or whole > rows:
+        _fail(path, f", line {rows + 2}: there should be no more than {rows} rows")
     table = [
         _parse_line(path, number, line, schema) for number, line in enumerate(lines[1:], start=2)
     ]
