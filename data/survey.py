@@ -16,6 +16,7 @@ import zipfile
 from pathlib import Path
 
 import pandas as pd
+
 from funnel import data
 
 WHEEL = "pymc3==3.5"

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from funnel import data
 from hypothesis import given
 from hypothesis import strategies as st
+
+from funnel import data
 
 LOADERS = {
     "radon": data.load_radon,
