@@ -60,16 +60,14 @@ Array = NDArray[np.float64]
 CHAINS = 4
 #: Promised accuracy: cdf absolute, mean and sd relative.
 TOLERANCE = 1e-4
-#: The grid is refined until its error estimate is below this ...
-_TARGET = 5e-5
-#: ... or it has this many nodes.
-_MAX_NODES = 1_000_000
+#: The grid is refined until its error estimate is below that, or it has this many nodes.
+_MAX_NODES = 500_000
 #: Where the log density is this far below its peak, an axis may end.
-_NEGLIGIBLE = -23.0
+_NEGLIGIBLE = -20.0
 #: Nodes with less than this share, all together, are left out of mixtures.
 _DROPPED = 1e-9
 #: Draws made at a time.
-_CHUNK = 4000
+_CHUNK = 500
 
 
 class QuadratureWarning(UserWarning):
@@ -93,10 +91,8 @@ def _weights(n0, n1, va, vb, vy):
     occur: nothing cancels.
     """
     det = vy * (vy + n0 * va + n1 * (va + vb)) + n0 * n1 * va * vb
-    p = n1 * vy / det
-    g = n0 * (vy + n1 * vb) / det
-    h = n0 * n1 * va / det
-    return p, g, h, det
+    share = 1 / det
+    return n1 * vy * share, n0 * (vy + n1 * vb) * share, n0 * n1 * va * share, det
 
 
 @numba.njit(error_model="numpy")
@@ -106,14 +102,15 @@ def _invert_precision(p, g, h):
     return (p + h) / det, -p / det, (p + g) / det
 
 
-@numba.njit(error_model="numpy")
+# Sums over groups may be reordered, so that they run on vector instructions.
+@numba.njit(error_model="numpy", fastmath={"reassoc", "contract"})
 def _integrate_gaussians(table, constants, squares):
     """Integrate intercepts, slopes and their means out, at many points.
 
     Parameters
     ----------
-    table : (groups, 4) array
-        Columns n0, n1, m0, m1.
+    table : (4, groups) array
+        Rows n0, n1, m0, m1.
     constants : (7,) array
         Observations, squares within cells, constant of the log density, and
         means and precisions of the priors of mu_a and mu_b.
@@ -127,39 +124,42 @@ def _integrate_gaussians(table, constants, squares):
         of their conditional precision.
     """
     n_obs, within, constant, da, db, ka, kb = constants
+    n0, n1, m0, m1 = table[0], table[1], table[2], table[3]
+    ratio = np.empty(table.shape[1])
     out = np.empty((len(squares), 6))
     for i in range(len(squares)):
         va, vb, vy = squares[i]
         # The priors act like one more group, with g = ka, h = kb.
-        sp, sg, sh = 0.0, ka, kb
+        sum_p, sum_g, sum_h = 0.0, ka, kb
         right_a, right_b = ka * da, kb * db
         square = ka * da * da + kb * db * db
+        for j in range(len(ratio)):
+            p, g, h, det = _weights(n0[j], n1[j], va, vb, vy)
+            step = m1[j] - m0[j]
+            sum_p += p
+            sum_g += g
+            sum_h += h
+            right_a += g * m0[j] + p * m1[j]
+            right_b += h * step + p * m1[j]
+            square += g * m0[j] * m0[j] + p * m1[j] * m1[j] + h * step * step
+            ratio[j] = det / (vy * vy)
+        # Each ratio is at least 1: one logarithm for as many as do not overflow.
         log_det, product = 0.0, 1.0
-        for j in range(len(table)):
-            n0, n1, m0, m1 = table[j]
-            p, g, h, det = _weights(n0, n1, va, vb, vy)
-            sp += p
-            sg += g
-            sh += h
-            right_a += g * m0 + p * m1
-            right_b += h * (m1 - m0) + p * m1
-            square += g * m0 * m0 + p * m1 * m1 + h * (m1 - m0) * (m1 - m0)
-            # One logarithm for several groups; each factor is at least 1.
-            product *= det / (vy * vy)
+        for j in range(len(ratio)):
+            product *= ratio[j]
             if product > 1e100:
                 log_det += math.log(product)
                 product = 1.0
         log_det += math.log(product)
-        aa, ab, bb = _invert_precision(sp, sg, sh)
+        log_det += math.log((sum_p * sum_g + sum_p * sum_h + sum_g * sum_h) / (ka * kb))
+        aa, ab, bb = _invert_precision(sum_p, sum_g, sum_h)
         mean_a = aa * right_a + ab * right_b
         mean_b = ab * right_a + bb * right_b
         square -= mean_a * right_a + mean_b * right_b
-        log_det += math.log((sp * sg + sp * sh + sg * sh) / (ka * kb))
         out[i, 0] = constant - 0.5 * (
             n_obs * math.log(2 * math.pi * vy) + within / vy + log_det + square
         )
-        out[i, 1], out[i, 2] = mean_a, mean_b
-        out[i, 3], out[i, 4], out[i, 5] = sp, sg, sh
+        out[i, 1:] = mean_a, mean_b, sum_p, sum_g, sum_h
     return out
 
 
@@ -190,10 +190,10 @@ def _effect_moments(group, square, given):
 @numba.njit(error_model="numpy")
 def _average_effects(table, squares, given, mass):
     """First and second moments of every a and b, averaged over the nodes: (groups, 4)."""
-    out = np.zeros((len(table), 4))
-    for j in range(len(table)):
+    out = np.zeros((table.shape[1], 4))
+    for j in range(table.shape[1]):
         for i in range(len(squares)):
-            mean_a, var_a, mean_b, var_b = _effect_moments(table[j], squares[i], given[i])
+            mean_a, var_a, mean_b, var_b = _effect_moments(table[:, j], squares[i], given[i])
             out[j, 0] += mass[i] * mean_a
             out[j, 1] += mass[i] * (var_a + mean_a * mean_a)
             out[j, 2] += mass[i] * mean_b
@@ -204,11 +204,11 @@ def _average_effects(table, squares, given, mass):
 @numba.njit(error_model="numpy")
 def _effect_components(table, squares, given, which):
     """Means and sds of every a (which = 0) or b (which = 1) at every node: (nodes, groups)."""
-    means = np.empty((len(squares), len(table)))
-    sds = np.empty((len(squares), len(table)))
+    means = np.empty((len(squares), table.shape[1]))
+    sds = np.empty((len(squares), table.shape[1]))
     for i in range(len(squares)):
-        for j in range(len(table)):
-            moments = _effect_moments(table[j], squares[i], given[i])
+        for j in range(table.shape[1]):
+            moments = _effect_moments(table[:, j], squares[i], given[i])
             means[i, j] = moments[2 * which]
             sds[i, j] = math.sqrt(moments[2 * which + 1])
     return means, sds
@@ -229,7 +229,7 @@ def _draw_gaussians(table, squares, given, normal_mu, normal_a, normal_b):
         mu_b += normal_mu[i, 1] / math.sqrt(given[i, 3] + given[i, 5])
         mu[i, 0], mu[i, 1] = mu_a, mu_b
         for j in range(groups):
-            n0, n1, m0, m1 = table[j]
+            n0, n1, m0, m1 = table[:, j]
             mean_a, mean_b, aa, _, ba, _ = _effects(n0, n1, m0, m1, va, vb, vy, mu_a, mu_b)
             sd_a = math.sqrt(va * aa)
             a[i, j] = mean_a + sd_a * normal_a[i, j]
@@ -241,36 +241,39 @@ def _draw_gaussians(table, squares, given, normal_mu, normal_a, normal_b):
 
 
 @numba.njit(error_model="numpy")
-def _invert_series(coefficients, probability):
-    """Quantiles in (-1, 1) of densities given as Legendre series, one per row.
+def _invert_series(density, cdf, probability):
+    """Find quantiles in (-1, 1) from Legendre series of density and cdf, one row for each.
 
     Newton steps on the distribution function, kept inside a shrinking bracket.
     """
-    rows, terms = coefficients.shape
+    rows, terms = density.shape
+    # Recurrence: P_(n+1)(z) = up[n] z P_n(z) - down[n] P_(n-1)(z).
+    degree = np.arange(terms)
+    up, down = (2 * degree + 1) / (degree + 1), degree / (degree + 1)
     out = np.empty(rows)
     for i in range(rows):
-        c = coefficients[i]
-        target = probability[i] * 2 * c[0]
+        # At z = 1 every polynomial is 1: the sum of the series is the total.
+        target = probability[i] * cdf[i].sum()
         low, high, z = -1.0, 1.0, 0.0
-        for _ in range(80):
-            # Sum c_n P_n and its integral, sum c_n (P_(n+1) - P_(n-1)) / (2n + 1).
-            before, now = 1.0, z
-            density, cdf = c[0], c[0] * (z + 1)
-            for n in range(1, terms):
-                after = ((2 * n + 1) * z * now - n * before) / (n + 1)
-                density += c[n] * now
-                cdf += c[n] * (after - before) / (2 * n + 1)
-                before, now = now, after
-            if cdf < target:
+        for _ in range(100):
+            before, now = 0.0, 1.0
+            slope, value = 0.0, 0.0
+            for n in range(terms):
+                slope += density[i, n] * now
+                value += cdf[i, n] * now
+                before, now = now, up[n] * z * now - down[n] * before
+            value += cdf[i, terms] * now
+            if value < target:
                 low = z
             else:
                 high = z
-            step = z - (cdf - target) / density
-            if not (low < step < high):
+            step = z - (value - target) / slope
+            if not low < step < high:
                 step = 0.5 * (low + high)
-            if abs(step - z) < 1e-13:
-                break
+            moved = abs(step - z)
             z = step
+            if moved < 1e-12:
+                break
         out[i] = z
     return out
 
@@ -303,7 +306,7 @@ class _Model:
     ``1 / se**2``.
     """
 
-    table: Array  # (groups, 4): n0, n1, m0, m1, the means relative to `center`
+    table: Array  # (4, groups): n0, n1, m0, m1, the means relative to `center`
     constants: Array  # see _integrate_gaussians
     center: tuple[float, float]
     priors: dict[str, ScalePrior]
@@ -342,11 +345,11 @@ def _make_model(
     mean_priors: tuple[Normal, Normal],
     **rest: Any,
 ) -> _Model:
-    n0, n1, m0, m1 = table.T
+    n0, n1, m0, m1 = table
     # Only differences from a common line matter for rounding: subtract it here.
     center_a = float(np.average(m0, weights=n0)) if n0.sum() > 0 else 0.0
     center_b = float(np.average(m1, weights=n1)) - center_a if n1.sum() > 0 else 0.0
-    centered = np.column_stack(
+    centered = np.array(
         [n0, n1, np.where(n0 > 0, m0 - center_a, 0), np.where(n1 > 0, m1 - center_a - center_b, 0)]
     )
     mu_a, mu_b = mean_priors
@@ -375,11 +378,11 @@ def _radon_model(homes: pd.DataFrame, priors: Hyperpriors, *, slopes: bool) -> _
     count = np.bincount(cell, minlength=cells)
     mean = np.bincount(cell, y, minlength=cells) / np.maximum(count, 1)
     residual = y - mean[cell]
-    table = np.column_stack([count.reshape(-1, 2), mean.reshape(-1, 2)]).astype(float)
+    table = np.vstack([count.reshape(-1, 2).T, mean.reshape(-1, 2).T])
     scales = ("sigma_a", "sigma_b", "sigma_y") if slopes else ("sigma_a", "sigma_y")
     informing = {
-        "sigma_a": len(table),
-        "sigma_b": int((table[:, 1] > 0).sum()),
+        "sigma_a": table.shape[1],
+        "sigma_b": int((table[1] > 0).sum()),
         "sigma_y": len(y),
     }
     return _make_model(
@@ -405,7 +408,7 @@ def _schools_model(schools: pd.DataFrame, priors: EightSchoolsPriors) -> _Model:
     se = schools["se"].to_numpy(dtype=float)
     nothing = np.zeros(len(se))
     return _make_model(
-        np.column_stack([se**-2, nothing, effect, nothing]),
+        np.array([se**-2, nothing, effect, nothing]),
         n_obs=len(se),
         within=0.0,
         constant=-float(np.log(se).sum()),
@@ -454,7 +457,7 @@ class _Axis:
     unit: float
     low: float = -1.0
     high: float = 1.0
-    n: int = 16
+    n: int = 24
 
     @cached_property
     def _rule(self) -> tuple[Array, Array]:
@@ -463,7 +466,7 @@ class _Axis:
     @property
     def t(self) -> Array:
         """Nodes in t."""
-        return 0.5 * (self.high + self.low + (self.high - self.low) * self._rule[0])
+        return self.t_at(self._rule[0])
 
     @property
     def weights(self) -> Array:
@@ -472,10 +475,26 @@ class _Axis:
 
     @cached_property
     def to_series(self) -> Array:
-        """Matrix from values at the nodes to the coefficients of their Legendre series."""
-        nodes, weights = self._rule
+        """Matrix from masses at the nodes to the Legendre series of their density in z."""
         half_norm = np.arange(self.n)[:, None] + 0.5
-        return half_norm * legendre.legvander(nodes, self.n - 1).T * weights
+        return half_norm * legendre.legvander(self._rule[0], self.n - 1).T
+
+    @cached_property
+    def to_cdf(self) -> Array:
+        """Matrix from masses at the nodes to the Legendre series of their cdf in z."""
+        return legendre.legint(self.to_series, lbnd=-1)
+
+    def interpolate(self, z: Array) -> Array:
+        """Matrix from masses at the nodes to their density at each `z`."""
+        return legendre.legvander(z, self.n - 1) @ self.to_series
+
+    def quantile(self, mass: Array, p: Array) -> Array:
+        """Quantiles in z of the densities given by their masses at the nodes, (len(p), n)."""
+        return _invert_series(mass @ self.to_series.T, mass @ self.to_cdf.T, p)
+
+    def t_at(self, z: Array) -> Array:
+        """Go from the series' variable to t."""
+        return 0.5 * (self.high + self.low + (self.high - self.low) * z)
 
     def sigma(self, t: Array) -> Array:
         """Scale at `t`."""
@@ -492,7 +511,7 @@ class _Axis:
 
     def sigma_at(self, z: Array) -> Array:
         """Scale at the series' variable."""
-        return self.sigma(0.5 * (self.high + self.low + (self.high - self.low) * z))
+        return self.sigma(self.t_at(z))
 
 
 def _tensor(columns: Sequence[Array]) -> Array:
@@ -550,9 +569,10 @@ def _find_bulk(model: _Model) -> list[_Axis]:
         options={"initial_simplex": simplex, "fatol": 0.01, "xatol": 0.01},
     ).x
     axes = [_Axis(float(unit)) for unit in np.exp(mode)]
+    search = -np.cos(np.pi * (np.arange(16) + 0.5) / 16)
     for _ in range(8):
         # The mode, t = 0, is always a node: narrow peaks do not slip through.
-        t = [np.union1d(axis.t, 0.0) for axis in axes]
+        t = [np.union1d(axis.t_at(search), 0.0) for axis in axes]
         log_density = _log_density(model, axes, t)[2]
         narrowed = []
         for k, axis in enumerate(axes):
@@ -595,7 +615,7 @@ class _Grid:
         the interpolated density in total variation.
         """
         axis = self.axes[k]
-        values = np.moveaxis(self.mass, k, 0).reshape(axis.n, -1) / axis.weights[:, None]
+        values = np.moveaxis(self.mass, k, 0).reshape(axis.n, -1)
         return float(np.abs(axis.to_series[-3:] @ values).sum(axis=1).max())
 
 
@@ -632,37 +652,37 @@ def _summarize(model: _Model, grid: _Grid) -> Array:
     return np.array(summary)
 
 
-def _integrate(model: _Model) -> tuple[_Grid, float]:
+def _integrate(model: _Model) -> tuple[_Grid, _Grid, float]:
     """Refine the axes, each by its own need, until nothing changes.
+
+    Gauss's rule with n nodes is right for polynomials of degree 2n - 1, the
+    series through the same nodes for degree n - 1. So averages are settled one
+    grid before the series is.
 
     Returns
     -------
-    grid : _Grid
-        The posterior on the last grid.
+    coarse, fine : _Grid
+        The posterior on the last two grids, the first for averages.
     error : float
-        The largest of what the last refinement changed (log evidence; mean and
-        sd of each scale, relative) and of the last terms of the series.
+        The larger of what the last refinement changed (log evidence; mean and sd
+        of each scale, relative) and the size of the last terms of the series.
     """
-    axes = _find_bulk(model)
-    before = np.inf
+    coarse = _evaluate(model, _find_bulk(model))
+    tails = [coarse.tail(k) for k in range(len(coarse.axes))]
     while True:
-        grid = _evaluate(model, axes)
-        tails = [grid.tail(k) for k in range(len(axes))]
-        summary = _summarize(model, grid)
-        change = float(np.abs(summary - before).max())
-        error = max(change, sum(tails))
-        before = summary
-        if error < _TARGET:
-            return grid, error
-        # Between geometric and Gaussian decay of the terms with their number.
-        growth = [(math.log(_TARGET) / math.log(min(tail, 0.5))) ** 0.7 for tail in tails]
-        refined = [
-            replace(axis, n=math.ceil(axis.n * min(max(factor, 1.2), 2)))
-            for axis, factor in zip(axes, growth, strict=True)
+        # The terms of a smooth bump fall like a Gaussian: their logarithm as n squared.
+        growth = [math.sqrt(math.log(TOLERANCE / 5) / math.log(min(tail, 0.5))) for tail in tails]
+        axes = [
+            replace(axis, n=math.ceil(axis.n * min(max(factor, 1.2), 1.8)))
+            for axis, factor in zip(coarse.axes, growth, strict=True)
         ]
-        if math.prod(axis.n for axis in refined) > _MAX_NODES:
-            return grid, error
-        axes = refined
+        fine = _evaluate(model, axes)
+        tails = [fine.tail(k) for k in range(len(axes))]
+        change = np.abs(_summarize(model, fine) - _summarize(model, coarse)).max()
+        error = max(float(change), sum(tails))
+        if error < TOLERANCE or fine.mass.size > _MAX_NODES:
+            return coarse, fine, error
+        coarse = fine
 
 
 # --- The posterior ----------------------------------------------------------------------
@@ -700,7 +720,7 @@ class ExactPosterior:
 
     def __init__(self, model: _Model) -> None:
         self._model = model
-        self._grid, self.quadrature_error = _integrate(model)
+        coarse, self._grid, self.quadrature_error = _integrate(model)
         self.log_evidence = self._grid.log_evidence
         self.groups = model.groups
         self.parameters = (*model.means, *model.priors, *model.effects)
@@ -712,17 +732,17 @@ class ExactPosterior:
                 stacklevel=3,
             )
         self._scales = {
-            name: (axis, axis.to_series @ (self._grid.scale(k)[1] / axis.weights))
+            name: (axis, self._grid.scale(k)[1])
             for k, (name, axis) in enumerate(zip(model.priors, self._grid.axes, strict=True))
         }
         # The Gaussian parameters are averaged over the nodes that count.
-        mass = self._grid.mass.ravel()
-        units = [axis.unit for axis in self._grid.axes]
-        share = mass * (1 + ((self._grid.points / units) ** 2).sum(axis=1))
+        mass = coarse.mass.ravel()
+        units = [axis.unit for axis in coarse.axes]
+        share = mass * (1 + ((coarse.points / units) ** 2).sum(axis=1))
         counts = share > _DROPPED / len(share)
         self._mass = mass[counts] / mass[counts].sum()
-        self._squares = model.squares(self._grid.points[counts])
-        self._given = self._grid.given[counts]
+        self._squares = model.squares(coarse.points[counts])
+        self._given = coarse.given[counts]
         self._means, self._sds = self._moments()
 
     def mean(self, name: str) -> float | pd.Series:
@@ -801,9 +821,9 @@ class ExactPosterior:
         points = np.asarray(x, dtype=float)
         if name not in self._scales:
             return self._evaluate_mixture(name, points)[0]
-        axis, series = self._scales[name]
+        axis, mass = self._scales[name]
         z = axis.locate(np.maximum(points, 0))[1]
-        return _plain(np.clip(legendre.legval(z, legendre.legint(series, lbnd=-1)), 0, 1))
+        return _plain(np.clip(legendre.legval(z, axis.to_cdf @ mass), 0, 1))
 
     def density(self, name: str, x: ArrayLike) -> Any:
         """Posterior density of a parameter at `x`.
@@ -829,10 +849,10 @@ class ExactPosterior:
         points = np.asarray(x, dtype=float)
         if name not in self._scales:
             return self._evaluate_mixture(name, points)[1]
-        axis, series = self._scales[name]
+        axis, mass = self._scales[name]
         t, z = axis.locate(np.maximum(points, 0))
         inside = (points >= 0) & (t >= axis.low) & (t <= axis.high)
-        height = np.maximum(legendre.legval(z, series), 0) / axis.slope(t)
+        height = np.maximum(legendre.legval(z, axis.to_series @ mass), 0) / axis.slope(t)
         return _plain(np.where(inside, height, 0.0))
 
     def quantile(self, name: str, p: ArrayLike) -> Any:
@@ -863,8 +883,8 @@ class ExactPosterior:
             raise ValueError(f"a probability must be between 0 and 1, got {p[outside][0]}")
         if name not in self._scales:
             return self._invert_mixture(name, p)
-        axis, series = self._scales[name]
-        z = _invert_series(np.tile(series, (p.size, 1)), p.ravel()).reshape(p.shape)
+        axis, mass = self._scales[name]
+        z = axis.quantile(np.broadcast_to(mass, (p.size, axis.n)), p.ravel()).reshape(p.shape)
         return _plain(axis.sigma_at(z))
 
     def log_density_of_scales(self, **scales: ArrayLike) -> Any:
@@ -984,12 +1004,12 @@ class ExactPosterior:
         scales = np.empty_like(uniform)
         for k in order:
             axis = axes[k]
-            marginal = mass.reshape(len(mass), axis.n, -1).sum(axis=2) / axis.weights
-            series = marginal @ axis.to_series.T
-            z = _invert_series(np.broadcast_to(series, (len(uniform), axis.n)), uniform[:, k])
+            marginal = mass.reshape(len(mass), axis.n, -1).sum(axis=2)
+            marginal = np.broadcast_to(marginal, (len(uniform), axis.n))
+            z = axis.quantile(marginal, uniform[:, k])
             scales[:, k] = axis.sigma_at(z)
-            # Interpolate in z: node weights of each draw, then sum the axis out.
-            at_nodes = legendre.legvander(z, axis.n - 1) @ axis.to_series / axis.weights
+            # Interpolate at z.
+            at_nodes = axis.interpolate(z)
             if len(mass) == 1:
                 mass = np.tensordot(at_nodes, mass[0], axes=1)
             else:
@@ -1032,7 +1052,7 @@ class ExactPosterior:
             sd = np.sqrt(square - mean**2)
             if name == "b":
                 # Where no home speaks of the slope it has the moments of its scale.
-                silent = model.table[:, 1] == 0
+                silent = model.table[1] == 0
                 finite = _finite_moments(model, "sigma_b")
                 sd[silent & (finite < 2)] = np.inf
                 mean[silent & (finite < 1)] = np.nan
