@@ -176,28 +176,33 @@ def _effects(n0, n1, m0, m1, va, vb, vy, mu_a, mu_b):
 
 
 @numba.njit(error_model="numpy")
-def _effect_moments(group, square, given):
-    """Mean and variance of a group's a and b given the scales, mu integrated out."""
-    n0, n1, m0, m1 = group
+def _effect_moments(table, square, given):
+    """Mean and variance of every a and b given the scales, mu integrated out: (4, groups)."""
     va, vb, vy = square
-    mean_a, mean_b, aa, ab, ba, bb = _effects(n0, n1, m0, m1, va, vb, vy, given[1], given[2])
-    maa, mab, mbb = _invert_precision(given[3], given[4], given[5])
-    var_a = va * aa + aa * aa * maa + 2 * aa * ab * mab + ab * ab * mbb
-    var_b = vb * bb + ba * ba * maa + 2 * ba * bb * mab + bb * bb * mbb
-    return mean_a, var_a, mean_b, var_b
+    _, mu_a, mu_b, p, g, h = given
+    maa, mab, mbb = _invert_precision(p, g, h)
+    n0, n1, m0, m1 = table[0], table[1], table[2], table[3]
+    out = np.empty(table.shape)
+    for j in range(table.shape[1]):
+        mean_a, mean_b, aa, ab, ba, bb = _effects(
+            n0[j], n1[j], m0[j], m1[j], va, vb, vy, mu_a, mu_b
+        )
+        out[0, j] = mean_a
+        out[1, j] = va * aa + aa * aa * maa + 2 * aa * ab * mab + ab * ab * mbb
+        out[2, j] = mean_b
+        out[3, j] = vb * bb + ba * ba * maa + 2 * ba * bb * mab + bb * bb * mbb
+    return out
 
 
 @numba.njit(error_model="numpy")
 def _average_effects(table, squares, given, mass):
-    """First and second moments of every a and b, averaged over the nodes: (groups, 4)."""
-    out = np.zeros((table.shape[1], 4))
-    for j in range(table.shape[1]):
-        for i in range(len(squares)):
-            mean_a, var_a, mean_b, var_b = _effect_moments(table[:, j], squares[i], given[i])
-            out[j, 0] += mass[i] * mean_a
-            out[j, 1] += mass[i] * (var_a + mean_a * mean_a)
-            out[j, 2] += mass[i] * mean_b
-            out[j, 3] += mass[i] * (var_b + mean_b * mean_b)
+    """First and second moments of every a and b, averaged over the nodes: (4, groups)."""
+    out = np.zeros(table.shape)
+    for i in range(len(mass)):
+        moments = _effect_moments(table, squares[i], given[i])
+        moments[1] += moments[0] ** 2
+        moments[3] += moments[2] ** 2
+        out += mass[i] * moments
     return out
 
 
@@ -207,10 +212,9 @@ def _effect_components(table, squares, given, which):
     means = np.empty((len(squares), table.shape[1]))
     sds = np.empty((len(squares), table.shape[1]))
     for i in range(len(squares)):
-        for j in range(table.shape[1]):
-            moments = _effect_moments(table[:, j], squares[i], given[i])
-            means[i, j] = moments[2 * which]
-            sds[i, j] = math.sqrt(moments[2 * which + 1])
+        moments = _effect_moments(table, squares[i], given[i])
+        means[i] = moments[2 * which]
+        sds[i] = np.sqrt(moments[2 * which + 1])
     return means, sds
 
 
@@ -268,7 +272,7 @@ def _invert_series(density, cdf, probability):
             else:
                 high = z
             step = z - (value - target) / slope
-            if not low < step < high:
+            if not low <= step <= high:
                 step = 0.5 * (low + high)
             moved = abs(step - z)
             z = step
@@ -1048,7 +1052,7 @@ class ExactPosterior:
             sds[name] = math.sqrt(self._mass @ (spread**2 + (at - means[name]) ** 2))
         averages = _average_effects(model.table, self._squares, self._given, self._mass)
         for i, name in enumerate(model.effects):
-            mean, square = averages[:, 2 * i], averages[:, 2 * i + 1]
+            mean, square = averages[2 * i], averages[2 * i + 1]
             sd = np.sqrt(square - mean**2)
             if name == "b":
                 # Where no home speaks of the slope it has the moments of its scale.
@@ -1089,7 +1093,7 @@ class ExactPosterior:
             low, high = np.where(cdf < p.ravel(), x, low), np.where(cdf < p.ravel(), high, x)
             with np.errstate(divide="ignore", invalid="ignore"):
                 newton = x - (cdf - p.ravel()) / density
-            before, x = x, np.where((newton > low) & (newton < high), newton, (low + high) / 2)
+            before, x = x, np.where((newton >= low) & (newton <= high), newton, (low + high) / 2)
             if np.all(np.abs(x - before) <= 1e-10 * (1 + np.abs(x))):
                 break
         return self._label(name, p, x)
