@@ -3,10 +3,11 @@
 import arviz as az
 import numpy as np
 import pytest
-from funnel import hmc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+
+from funnel import hmc
 
 
 def normal(sd):
