@@ -49,9 +49,9 @@ __all__ = [
     "gradients",
 ]
 
-#: R-hat of every parameter must be below this value (Vehtari et al. 2021, section 4).
+#: R-hat of every parameter must be below this value (Vehtari et al. 2021).
 R_HAT_BELOW = 1.01
-#: Bulk and tail ESS of every parameter must be above it (the same, section 4).
+#: Bulk and tail ESS of every parameter must be above it (the same).
 MIN_ESS = 400
 
 #: Environment variable that names the folder in which fits are kept.
@@ -152,7 +152,9 @@ def fit(
         ``chain``, ``draw`` and its own. ``sample_stats``: ``diverging``, ``energy``
         and ``lp`` (log posterior density), ``step_size``, ``n_steps`` (gradients
         evaluated for the draw), ``tree_depth``, ``reached_max_treedepth`` and
-        ``acceptance_rate``, under the same names whichever sampler ran.
+        ``acceptance_rate``, under the same names whichever sampler ran. (PyMC counts
+        a last doubling that was cut short in ``tree_depth``, nutpie does not; both
+        count its gradients.)
         ``warmup_sample_stats``: the same of the tuning draws. A draw of
         ``posterior`` at which ``diverging`` is true is where a trajectory that
         diverged left the chain.
@@ -191,9 +193,9 @@ def fit(
         stored = _read(path)
         if stored is not None:
             return _checked(stored, settings, expect_failure)
-        computed = _checked(_sample(model, key, settings), settings, expect_failure)
-        _write(computed, path)
-    return computed
+        _write(_checked(_sample(model, key, settings), settings, expect_failure), path)
+        # Read back, so that whoever computed it and whoever finds it hold the same.
+        return xr.load_datatree(path, engine="h5netcdf")
 
 
 def diagnose(draws: xr.DataTree) -> pd.DataFrame:
@@ -294,6 +296,7 @@ def fingerprint(model: pm.Model) -> str:
         [variable.name for variable in model.unobserved_value_vars],
         sorted(model.named_vars_to_dims.items()),
         sorted((name, list(values or [])) for name, values in model.coords.items()),
+        *model.rvs_to_initial_values.values(),
     ]
     # The text shortens arrays, and leaves shared variables out: add them in full.
     for variable in graph_inputs(outputs):
@@ -400,8 +403,11 @@ def _sample_nutpie(
     model: pm.Model, key: str, settings: _Settings, progress: _Progress
 ) -> xr.DataTree:
     compiled = _compiled(_Keyed(key, model))
-    tree = nutpie.sample(
+    # In the background, because interrupted in the foreground it returns what it has by
+    # then as if that were the whole fit.
+    run = nutpie.sample(
         compiled,
+        blocking=False,
         seed=settings.seed,
         chains=settings.chains,
         tune=settings.tune,
@@ -411,6 +417,11 @@ def _sample_nutpie(
         progress_callback=progress.nutpie,
         progress_rate=200,
     )
+    try:
+        tree = run.wait()
+    except BaseException:
+        run.cancel()
+        raise
     to_schema = {ours: name for name, ours in _STATISTICS.items() if ours != name}
     for group in ("sample_stats", "warmup_sample_stats"):
         tree[group] = xr.DataTree(tree[group].dataset.rename(to_schema))
@@ -441,7 +452,7 @@ def _sample_pymc(
     model: pm.Model, key: str, settings: _Settings, progress: _Progress
 ) -> xr.DataTree:
     with model:
-        return pm.sample(
+        tree = pm.sample(
             nuts_sampler="pymc",
             random_seed=settings.seed,
             chains=settings.chains,
@@ -455,6 +466,11 @@ def _sample_pymc(
             quiet=True,
             callback=progress.pymc,
         )
+    # PyMC, too, returns what it has when it is interrupted.
+    wanted = {"chain": settings.chains, "draw": settings.draws}
+    if "posterior" not in tree or not wanted.items() <= tree["posterior"].sizes.items():
+        raise KeyboardInterrupt("sampling was interrupted")
+    return tree
 
 
 class _Progress:

@@ -7,9 +7,11 @@ their mean and standard deviation. With centeredness λ the sampler sees
     z ~ Normal(λ mu, sigma^λ),        a = mu + sigma^(1-λ) (z - λ mu).
 
 At λ = 1, *centered*, z is ``a`` itself. At λ = 0, *noncentered*, z is standard
-normal whatever ``mu`` and ``sigma`` are. The family is that of Papaspiliopoulos,
-Roberts and Sköld (2003), "Non-centered parameterisations for hierarchical
-models and data augmentation", in *Bayesian Statistics 7*.
+normal whatever ``mu`` and ``sigma`` are. This is the family of Gorinova, Moore and
+Hoffman (2020), "Automatic reparameterisation of probabilistic programs", *ICML*;
+between the two ends are partially noncentered parameterizations in the sense of
+Papaspiliopoulos, Roberts and Sköld (2007), "A general framework for the
+parametrization of hierarchical models", *Statistical Science* 22(1).
 
 Names of the variables are the same everywhere: ``mu_a sigma_a a`` for the county
 intercepts, ``mu_b sigma_b b`` for the county slopes, ``sigma_y`` for the homes
