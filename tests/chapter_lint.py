@@ -49,6 +49,7 @@ SEED_KEYWORDS = {"seed", "random_seed", "random_state", "rng"}
 # Calls that draw at random, and where the seed may stand without its keyword.
 RANDOM_CALLS: dict[str, int | None] = {
     "fit": None,
+    "hmc": None,
     "sample": None,
     "sample_prior_predictive": None,
     "sample_posterior_predictive": None,

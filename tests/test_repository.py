@@ -1,5 +1,6 @@
 """What several files say about the repository agrees, and what they point to exists."""
 
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -103,6 +104,21 @@ def test_python_in_it_runs(name):
     assert blocks
     for block in blocks:
         exec(compile(block, name, "exec"), {})
+
+
+def test_modules_use_only_those_above_them_on_the_page():
+    names = re.findall(r"^\* - \{mod\}`funnel\.(\w+)`$", text("book/code.md"), re.M)
+    files = {path.stem: path for path in (ROOT / "code/funnel").glob("[!_]*.py")}
+    assert set(names) == set(files)
+    for place, name in enumerate(names):
+        nodes = ast.walk(ast.parse(files[name].read_text(encoding="utf-8")))
+        imports = [n for n in nodes if isinstance(n, ast.ImportFrom) and n.module]
+        used = [n.module for n in imports]
+        used += [
+            f"funnel.{alias.name}" for n in imports if n.module == "funnel" for alias in n.names
+        ]
+        ours = {module.split(".")[1] for module in used if module.startswith("funnel.")}
+        assert ours <= set(names[:place]), f"{name} uses {ours - set(names[:place])}"
 
 
 def test_folders_in_the_readme_exist():
