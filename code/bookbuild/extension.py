@@ -1,6 +1,7 @@
 """The Sphinx extension: what the theme leaves to mend, and checks that Sphinx does not make."""
 
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,7 @@ class RoundAuthorYear(AuthorYearReferenceStyle):
         )
 
 
-def table(header: tuple[str, ...], rows: list[tuple[str | nodes.Node, ...]]) -> nodes.table:
+def table(header: tuple[str, ...], rows: Sequence[tuple[str | nodes.Node, ...]]) -> nodes.table:
     """Make a table of texts and links."""
     group = nodes.tgroup(cols=len(header))
     group += [nodes.colspec(colwidth=1) for _ in header]
