@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import sys
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
@@ -33,7 +34,11 @@ COLORS = {
     "muted": "#999999",
 }
 
+# Colors of things without a meaning of their own, such as the chains of a run.
+_CYCLE = ["#56B4E9", "#E69F00", "#7F7F7F", "#6F4E9C"]
+
 _STYLE = {
+    "axes.prop_cycle": mpl.cycler(color=_CYCLE),
     "figure.figsize": (6.0, 3.6),
     "figure.dpi": 100,
     "figure.facecolor": "white",
@@ -61,13 +66,11 @@ def use_style() -> None:
     SVG (compressed, as web servers send it) or PNG at 200 dots per inch.
     """
     mpl.rcParams.update(_STYLE)
-    try:
-        from IPython.core.getipython import get_ipython
-        from matplotlib_inline.backend_inline import set_matplotlib_formats
-    except ImportError:
-        return
-    shell = get_ipython()
+    ipython = sys.modules.get("IPython")  # loaded, if this is a notebook
+    shell = ipython.get_ipython() if ipython else None
     if shell is not None:
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+
         set_matplotlib_formats()
         shell.display_formatter.mimebundle_formatter.for_type(Figure, _lighter_format)
 
@@ -158,13 +161,11 @@ def plot_funnel(
     effect, scale = np.asarray(effect), np.asarray(scale)
     if effect.shape != scale.shape:
         raise ValueError(f"effect has shape {effect.shape}, scale has shape {scale.shape}")
-    ax.plot(
-        effect.ravel(), scale.ravel(), ".", ms=2, alpha=0.35, color=color, label=label,
-        rasterized=True,
-    )  # fmt: skip
+    style = {"ms": 2, "alpha": 0.35, "color": color, "rasterized": True}
+    ax.plot(effect.ravel(), scale.ravel(), ".", label=label, **style)
     if divergent is not None:
         hit = np.asarray(divergent)
         ax.plot(
-            effect[hit], scale[hit], "x", ms=7, mew=2, color=COLORS["divergent"], label="divergence"
+            effect[hit], scale[hit], "x", ms=5, mew=1, color=COLORS["divergent"], label="divergence"
         )
     ax.set(yscale="log")
