@@ -61,13 +61,13 @@ CHAINS = 4
 #: Promised accuracy: cdf absolute, mean and sd relative.
 TOLERANCE = 1e-4
 #: The grid is refined until its error estimate is below that, or it has this many nodes.
-_MAX_NODES = 500_000
+_MAX_NODES = 600_000
 #: Where the log density is this far below its peak, an axis may end.
 _NEGLIGIBLE = -20.0
+#: A mode this far from the data, on the log scale, is no mode.
+_RUNAWAY = 50.0
 #: Nodes with less than this share, all together, are left out of mixtures.
 _DROPPED = 1e-9
-#: Draws made at a time.
-_CHUNK = 500
 
 
 class QuadratureWarning(UserWarning):
@@ -245,40 +245,92 @@ def _draw_gaussians(table, squares, given, normal_mu, normal_a, normal_b):
 
 
 @numba.njit(error_model="numpy")
-def _invert_series(density, cdf, probability):
-    """Find quantiles in (-1, 1) from Legendre series of density and cdf, one row for each.
+def _polynomials(z, n):
+    """Legendre polynomials P_0 ... P_n at z, n >= 1, by their three-term recurrence."""
+    out = np.empty(n + 1)
+    out[0], out[1] = 1.0, z
+    for k in range(1, n):
+        out[k + 1] = ((2 * k + 1) * z * out[k] - k * out[k - 1]) / (k + 1)
+    return out
+
+
+@numba.njit(error_model="numpy")
+def _invert_series(series, probability):
+    """Quantile in (-1, 1) of the density sum c_n P_n, whose coefficients are `series`.
 
     Newton steps on the distribution function, kept inside a shrinking bracket.
     """
-    rows, terms = density.shape
-    # Recurrence: P_(n+1)(z) = up[n] z P_n(z) - down[n] P_(n-1)(z).
-    degree = np.arange(terms)
-    up, down = (2 * degree + 1) / (degree + 1), degree / (degree + 1)
-    out = np.empty(rows)
-    for i in range(rows):
-        # At z = 1 every polynomial is 1: the sum of the series is the total.
-        target = probability[i] * cdf[i].sum()
-        low, high, z = -1.0, 1.0, 0.0
-        for _ in range(100):
-            before, now = 0.0, 1.0
-            slope, value = 0.0, 0.0
-            for n in range(terms):
-                slope += density[i, n] * now
-                value += cdf[i, n] * now
-                before, now = now, up[n] * z * now - down[n] * before
-            value += cdf[i, terms] * now
-            if value < target:
-                low = z
-            else:
-                high = z
-            step = z - (value - target) / slope
-            if not low <= step <= high:
-                step = 0.5 * (low + high)
-            moved = abs(step - z)
-            z = step
-            if moved < 1e-12:
-                break
-        out[i] = z
+    # The integral of P_n is (P_(n+1) - P_(n-1)) / (2n + 1), and that of P_0 is 1 + z.
+    terms = len(series)
+    target = probability * 2 * series[0]
+    low, high, z = -1.0, 1.0, 0.0
+    for _ in range(100):
+        values = _polynomials(z, terms)
+        density, cdf = series[0], series[0] * (1 + z)
+        for k in range(1, terms):
+            density += series[k] * values[k]
+            cdf += series[k] * (values[k + 1] - values[k - 1]) / (2 * k + 1)
+        if cdf < target:
+            low = z
+        else:
+            high = z
+        step = z - (cdf - target) / density
+        if not low <= step <= high:
+            step = 0.5 * (low + high)
+        moved = abs(step - z)
+        z = step
+        if moved < 1e-12:
+            break
+    return z
+
+
+@numba.njit(error_model="numpy", fastmath={"reassoc", "contract"})
+def _apply(matrix, vector):
+    """Matrix times vector, on one core: BLAS would call up threads for each small product."""
+    out = np.zeros(matrix.shape[0])
+    for i in range(matrix.shape[0]):
+        for j in range(matrix.shape[1]):
+            out[i] += matrix[i, j] * vector[j]
+    return out
+
+
+@numba.njit(error_model="numpy", fastmath={"reassoc", "contract"})
+def _draw_on_grid(mass, first, second, third, uniform):
+    """Draw from a density on (-1, 1)^3 that is known by its masses at the nodes.
+
+    Parameters
+    ----------
+    mass : (k, m, n) array
+        Masses of the nodes.
+    first, second, third : arrays, (k, k), (m, m) and (n, n)
+        From masses to Legendre series along each axis, see `_Axis.to_series`.
+    uniform : (draws, 3) array
+        Uniform random numbers.
+
+    Returns
+    -------
+    (draws, 3) array
+        Each coordinate by inverting its distribution function given those before.
+    """
+    plane = mass.sum(axis=2)
+    first_series = _apply(first, plane.sum(axis=1))
+    # Contiguous transposes, for products with vectors of polynomials.
+    first_at, second_at = first.T.copy(), second.T.copy()
+    plane_at = plane.T.copy()
+    out = np.empty(uniform.shape)
+    for d in range(len(uniform)):
+        x = _invert_series(first_series, uniform[d, 0])
+        # Summing nodes with these weights interpolates at x.
+        at_x = _apply(first_at, _polynomials(x, len(first))[:-1])
+        y = _invert_series(_apply(second, _apply(plane_at, at_x)), uniform[d, 1])
+        at_y = _apply(second_at, _polynomials(y, len(second))[:-1])
+        line = np.zeros(len(third))
+        for i in range(len(at_x)):
+            for j in range(len(at_y)):
+                weight = at_x[i] * at_y[j]
+                for k in range(len(line)):
+                    line[k] += weight * mass[i, j, k]
+        out[d] = x, y, _invert_series(_apply(third, line), uniform[d, 2])
     return out
 
 
@@ -379,7 +431,7 @@ def _radon_model(homes: pd.DataFrame, priors: Hyperpriors, *, slopes: bool) -> _
     cell = 2 * county.codes.to_numpy(dtype=np.int64) + homes["floor"].to_numpy(dtype=np.int64)
     y = homes["log_radon"].to_numpy(dtype=float)
     cells = 2 * len(county.categories)
-    count = np.bincount(cell, minlength=cells)
+    count = np.bincount(cell, minlength=cells).astype(float)
     mean = np.bincount(cell, y, minlength=cells) / np.maximum(count, 1)
     residual = y - mean[cell]
     table = np.vstack([count.reshape(-1, 2).T, mean.reshape(-1, 2).T])
@@ -483,19 +535,6 @@ class _Axis:
         half_norm = np.arange(self.n)[:, None] + 0.5
         return half_norm * legendre.legvander(self._rule[0], self.n - 1).T
 
-    @cached_property
-    def to_cdf(self) -> Array:
-        """Matrix from masses at the nodes to the Legendre series of their cdf in z."""
-        return legendre.legint(self.to_series, lbnd=-1)
-
-    def interpolate(self, z: Array) -> Array:
-        """Matrix from masses at the nodes to their density at each `z`."""
-        return legendre.legvander(z, self.n - 1) @ self.to_series
-
-    def quantile(self, mass: Array, p: Array) -> Array:
-        """Quantiles in z of the densities given by their masses at the nodes, (len(p), n)."""
-        return _invert_series(mass @ self.to_series.T, mass @ self.to_cdf.T, p)
-
     def t_at(self, z: Array) -> Array:
         """Go from the series' variable to t."""
         return 0.5 * (self.high + self.low + (self.high - self.low) * z)
@@ -562,7 +601,8 @@ def _find_bulk(model: _Model) -> list[_Axis]:
     dims = len(model.priors)
 
     def loss(log_scales: Array) -> float:
-        return -float(model.log_joint(np.exp(log_scales)[None])[0] + log_scales.sum())
+        value = model.log_joint(np.exp(log_scales)[None])[0] + log_scales.sum()
+        return -float(value) if np.isfinite(value) else math.inf
 
     begin = np.full(dims, math.log(model.start))
     simplex = np.vstack([begin, begin + 0.5 * np.eye(dims)])
@@ -572,6 +612,12 @@ def _find_bulk(model: _Model) -> list[_Axis]:
         method="Nelder-Mead",
         options={"initial_simplex": simplex, "fatol": 0.01, "xatol": 0.01},
     ).x
+    if np.abs(mode - begin).max() > _RUNAWAY:
+        name = list(model.priors)[np.abs(mode - begin).argmax()]
+        raise ValueError(
+            f"the posterior is improper: it grows without bound towards {name} = "
+            f"{np.exp(mode).min():.1e}. Are the data all equal?"
+        )
     axes = [_Axis(float(unit)) for unit in np.exp(mode)]
     search = -np.cos(np.pi * (np.arange(16) + 0.5) / 16)
     for _ in range(8):
@@ -678,7 +724,9 @@ def _integrate(model: _Model) -> tuple[_Grid, _Grid, float]:
         growth = [math.sqrt(math.log(TOLERANCE / 5) / math.log(min(tail, 0.5))) for tail in tails]
         axes = [
             replace(axis, n=math.ceil(axis.n * min(max(factor, 1.2), 1.8)))
-            for axis, factor in zip(coarse.axes, growth, strict=True)
+            if tail > TOLERANCE / 10
+            else axis
+            for axis, factor, tail in zip(coarse.axes, growth, tails, strict=True)
         ]
         fine = _evaluate(model, axes)
         tails = [fine.tail(k) for k in range(len(axes))]
@@ -827,7 +875,9 @@ class ExactPosterior:
             return self._evaluate_mixture(name, points)[0]
         axis, mass = self._scales[name]
         z = axis.locate(np.maximum(points, 0))[1]
-        return _plain(np.clip(legendre.legval(z, axis.to_cdf @ mass), 0, 1))
+        return _plain(
+            np.clip(legendre.legval(z, legendre.legint(axis.to_series @ mass, lbnd=-1)), 0, 1)
+        )
 
     def density(self, name: str, x: ArrayLike) -> Any:
         """Posterior density of a parameter at `x`.
@@ -888,7 +938,8 @@ class ExactPosterior:
         if name not in self._scales:
             return self._invert_mixture(name, p)
         axis, mass = self._scales[name]
-        z = axis.quantile(np.broadcast_to(mass, (p.size, axis.n)), p.ravel()).reshape(p.shape)
+        series = axis.to_series @ mass
+        z = np.array([_invert_series(series, each) for each in p.ravel()]).reshape(p.shape)
         return _plain(axis.sigma_at(z))
 
     def log_density_of_scales(self, **scales: ArrayLike) -> Any:
@@ -992,33 +1043,14 @@ class ExactPosterior:
         return xr.DataTree.from_dict({"posterior": posterior})
 
     def _draw_scales(self, rng: np.random.Generator, n: int) -> Array:
-        """Draw all scales, (n, scales), chunk by chunk: memory stays bounded."""
-        chunks = [
-            self._draw_scales_at_once(rng.random((min(_CHUNK, n - start), self._grid.mass.ndim)))
-            for start in range(0, n, _CHUNK)
-        ]
-        return np.concatenate(chunks)
-
-    def _draw_scales_at_once(self, uniform: Array) -> Array:
+        """Draw all scales, (n, scales)."""
         axes = self._grid.axes
-        # The axis with the most nodes first: it is summed out for all draws at once.
-        order = sorted(range(len(axes)), key=lambda k: -axes[k].n)
-        # `mass` of the axes still to draw, given those drawn; so far for one draw.
-        mass = self._grid.mass.transpose(order)[None]
-        scales = np.empty_like(uniform)
-        for k in order:
-            axis = axes[k]
-            marginal = mass.reshape(len(mass), axis.n, -1).sum(axis=2)
-            marginal = np.broadcast_to(marginal, (len(uniform), axis.n))
-            z = axis.quantile(marginal, uniform[:, k])
-            scales[:, k] = axis.sigma_at(z)
-            # Interpolate at z.
-            at_nodes = axis.interpolate(z)
-            if len(mass) == 1:
-                mass = np.tensordot(at_nodes, mass[0], axes=1)
-            else:
-                mass = np.einsum("di,di...->d...", at_nodes, mass)
-        return scales
+        # The kernel wants three axes: those that the model lacks have one node.
+        lacking = 3 - len(axes)
+        mass = self._grid.mass.reshape(self._grid.mass.shape + (1,) * lacking)
+        to_series = [axis.to_series for axis in axes] + [np.array([[0.5]])] * lacking
+        z = _draw_on_grid(mass, *to_series, rng.random((n, 3)))
+        return np.stack([axis.sigma_at(z[:, k]) for k, axis in enumerate(axes)], axis=1)
 
     def _check_name(self, name: str) -> None:
         if name not in self.parameters:
