@@ -159,7 +159,8 @@ def _integrate_gaussians(table, constants, squares):
         out[i, 0] = constant - 0.5 * (
             n_obs * math.log(2 * math.pi * vy) + within / vy + log_det + square
         )
-        out[i, 1:] = mean_a, mean_b, sum_p, sum_g, sum_h
+        out[i, 1], out[i, 2] = mean_a, mean_b
+        out[i, 3], out[i, 4], out[i, 5] = sum_p, sum_g, sum_h
     return out
 
 
@@ -200,9 +201,11 @@ def _average_effects(table, squares, given, mass):
     out = np.zeros(table.shape)
     for i in range(len(mass)):
         moments = _effect_moments(table, squares[i], given[i])
-        moments[1] += moments[0] ** 2
-        moments[3] += moments[2] ** 2
-        out += mass[i] * moments
+        for j in range(table.shape[1]):
+            out[0, j] += mass[i] * moments[0, j]
+            out[1, j] += mass[i] * (moments[1, j] + moments[0, j] ** 2)
+            out[2, j] += mass[i] * moments[2, j]
+            out[3, j] += mass[i] * (moments[3, j] + moments[2, j] ** 2)
     return out
 
 
@@ -213,8 +216,9 @@ def _effect_components(table, squares, given, which):
     sds = np.empty((len(squares), table.shape[1]))
     for i in range(len(squares)):
         moments = _effect_moments(table, squares[i], given[i])
-        means[i] = moments[2 * which]
-        sds[i] = np.sqrt(moments[2 * which + 1])
+        for j in range(table.shape[1]):
+            means[i, j] = moments[2 * which, j]
+            sds[i, j] = math.sqrt(moments[2 * which + 1, j])
     return means, sds
 
 
@@ -312,17 +316,22 @@ def _draw_on_grid(mass, first, second, third, uniform):
     (draws, 3) array
         Each coordinate by inverting its distribution function given those before.
     """
-    plane = mass.sum(axis=2)
-    first_series = _apply(first, plane.sum(axis=1))
-    # Contiguous transposes, for products with vectors of polynomials.
+    # Masses summed over the axes still to come: what the first two draws see.
+    plane = np.zeros((len(second), len(first)))
+    edge = np.zeros(len(first))
+    for i in range(len(first)):
+        for j in range(len(second)):
+            for k in range(len(third)):
+                plane[j, i] += mass[i, j, k]
+            edge[i] += plane[j, i]
+    first_series = _apply(first, edge)
     first_at, second_at = first.T.copy(), second.T.copy()
-    plane_at = plane.T.copy()
     out = np.empty(uniform.shape)
     for d in range(len(uniform)):
         x = _invert_series(first_series, uniform[d, 0])
         # Summing nodes with these weights interpolates at x.
         at_x = _apply(first_at, _polynomials(x, len(first))[:-1])
-        y = _invert_series(_apply(second, _apply(plane_at, at_x)), uniform[d, 1])
+        y = _invert_series(_apply(second, _apply(plane, at_x)), uniform[d, 1])
         at_y = _apply(second_at, _polynomials(y, len(second))[:-1])
         line = np.zeros(len(third))
         for i in range(len(at_x)):
@@ -330,7 +339,8 @@ def _draw_on_grid(mass, first, second, third, uniform):
                 weight = at_x[i] * at_y[j]
                 for k in range(len(line)):
                     line[k] += weight * mass[i, j, k]
-        out[d] = x, y, _invert_series(_apply(third, line), uniform[d, 2])
+        out[d, 0], out[d, 1] = x, y
+        out[d, 2] = _invert_series(_apply(third, line), uniform[d, 2])
     return out
 
 
