@@ -2,27 +2,22 @@
 
 Given its standard deviations (the *scales*), the model is linear and Gaussian:
 every mean, intercept and slope can be integrated out on paper. What is left is
-a density of one to three scales, and that is integrated by quadrature. No
-sampling is involved, so there is nothing to converge and nothing to diagnose
-but the quadrature, which reports its own error.
+a density of one to three scales, and that is integrated by quadrature
+(:mod:`funnel.quadrature`). No sampling is involved, so there is nothing to
+converge and nothing to diagnose but the quadrature, which reports its own error.
 
-Three ideas carry the module.
+The algebra is short because *two means per county say it all*. Take a county
+with mean ``m0`` of its ``n0`` basement homes and mean ``m1`` of its ``n1``
+first-floor homes. With its intercept and slope integrated out, it enters the
+likelihood of ``(mu_a, mu_b)`` through three squares,
 
-1. *Two means per county say it all.* A county with basement mean ``m0`` of
-   ``n0`` homes and first-floor mean ``m1`` of ``n1`` homes enters the
-   likelihood of ``(mu_a, mu_b)`` through three squares,
+``g (m0 - mu_a)**2 + p (m1 - mu_a - mu_b)**2 + h (m1 - m0 - mu_b)**2``,
 
-   ``g (m0 - mu_a)**2 + p (m1 - mu_a - mu_b)**2 + h (m1 - m0 - mu_b)**2``,
-
-   whose weights depend on the scales and are never negative (`_weights`).
-   Nothing is subtracted and nothing is divided by a scale, so scales may be
-   as small as one likes.
-2. *A scale is a half line bent into an interval.* With
-   ``sigma = unit (1 + t) / (1 - t)**2`` a density that is smooth at zero and
-   falls like a power far out is smooth on the whole interval -1 < t < 1. Gauss
-   and Legendre then need few nodes, and no end of the grid cuts the tail off.
-3. *The same series gives everything.* The values at the nodes are a Legendre
-   series. Integrated it is the distribution function, inverted it draws.
+whose weights depend on the counts and the scales and are never negative
+(`_weights`). So the precision of ``(mu_a, mu_b)`` is a sum of positive numbers,
+``[[p + g, p], [p, p + h]]``, to which the normal priors add their own g and h.
+Nothing cancels and nothing is divided by a scale between counties, which may be
+as small as one likes, or zero.
 """
 
 from __future__ import annotations
@@ -30,21 +25,19 @@ from __future__ import annotations
 import math
 import operator
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any
 
 import numba
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.polynomial import legendre
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, special
+from scipy import special
 
 from funnel.data import check_homes
 from funnel.priors import EIGHT_SCHOOLS, EightSchoolsPriors, Hyperpriors, Normal, ScalePrior
+from funnel.quadrature import TOLERANCE, integrate
 
 __all__ = [
     "ExactPosterior",
@@ -58,14 +51,6 @@ __all__ = [
 Array = NDArray[np.float64]
 
 CHAINS = 4
-#: Promised accuracy: cdf absolute, mean and sd relative.
-TOLERANCE = 1e-4
-#: The grid is refined until its error estimate is below that, or it has this many nodes.
-_MAX_NODES = 600_000
-#: Where the log density is this far below its peak, an axis may end.
-_NEGLIGIBLE = -20.0
-#: A mode this far from the data, on the log scale, is no mode.
-_RUNAWAY = 50.0
 #: Nodes with less than this share, all together, are left out of mixtures.
 _DROPPED = 1e-9
 
@@ -249,102 +234,6 @@ def _draw_gaussians(table, squares, given, normal_mu, normal_a, normal_b):
 
 
 @numba.njit(error_model="numpy")
-def _polynomials(z, n):
-    """Legendre polynomials P_0 ... P_n at z, n >= 1, by their three-term recurrence."""
-    out = np.empty(n + 1)
-    out[0], out[1] = 1.0, z
-    for k in range(1, n):
-        out[k + 1] = ((2 * k + 1) * z * out[k] - k * out[k - 1]) / (k + 1)
-    return out
-
-
-@numba.njit(error_model="numpy")
-def _invert_series(series, probability):
-    """Quantile in (-1, 1) of the density sum c_n P_n, whose coefficients are `series`.
-
-    Newton steps on the distribution function, kept inside a shrinking bracket.
-    """
-    # The integral of P_n is (P_(n+1) - P_(n-1)) / (2n + 1), and that of P_0 is 1 + z.
-    terms = len(series)
-    target = probability * 2 * series[0]
-    low, high, z = -1.0, 1.0, 0.0
-    for _ in range(100):
-        values = _polynomials(z, terms)
-        density, cdf = series[0], series[0] * (1 + z)
-        for k in range(1, terms):
-            density += series[k] * values[k]
-            cdf += series[k] * (values[k + 1] - values[k - 1]) / (2 * k + 1)
-        if cdf < target:
-            low = z
-        else:
-            high = z
-        step = z - (cdf - target) / density
-        if not low <= step <= high:
-            step = 0.5 * (low + high)
-        moved = abs(step - z)
-        z = step
-        if moved < 1e-12:
-            break
-    return z
-
-
-@numba.njit(error_model="numpy", fastmath={"reassoc", "contract"})
-def _apply(matrix, vector):
-    """Matrix times vector, on one core: BLAS would call up threads for each small product."""
-    out = np.zeros(matrix.shape[0])
-    for i in range(matrix.shape[0]):
-        for j in range(matrix.shape[1]):
-            out[i] += matrix[i, j] * vector[j]
-    return out
-
-
-@numba.njit(error_model="numpy", fastmath={"reassoc", "contract"})
-def _draw_on_grid(mass, first, second, third, uniform):
-    """Draw from a density on (-1, 1)^3 that is known by its masses at the nodes.
-
-    Parameters
-    ----------
-    mass : (k, m, n) array
-        Masses of the nodes.
-    first, second, third : arrays, (k, k), (m, m) and (n, n)
-        From masses to Legendre series along each axis, see `_Axis.to_series`.
-    uniform : (draws, 3) array
-        Uniform random numbers.
-
-    Returns
-    -------
-    (draws, 3) array
-        Each coordinate by inverting its distribution function given those before.
-    """
-    # Masses summed over the axes still to come: what the first two draws see.
-    plane = np.zeros((len(second), len(first)))
-    edge = np.zeros(len(first))
-    for i in range(len(first)):
-        for j in range(len(second)):
-            for k in range(len(third)):
-                plane[j, i] += mass[i, j, k]
-            edge[i] += plane[j, i]
-    first_series = _apply(first, edge)
-    first_at, second_at = first.T.copy(), second.T.copy()
-    out = np.empty(uniform.shape)
-    for d in range(len(uniform)):
-        x = _invert_series(first_series, uniform[d, 0])
-        # Summing nodes with these weights interpolates at x.
-        at_x = _apply(first_at, _polynomials(x, len(first))[:-1])
-        y = _invert_series(_apply(second, _apply(plane, at_x)), uniform[d, 1])
-        at_y = _apply(second_at, _polynomials(y, len(second))[:-1])
-        line = np.zeros(len(third))
-        for i in range(len(at_x)):
-            for j in range(len(at_y)):
-                weight = at_x[i] * at_y[j]
-                for k in range(len(line)):
-                    line[k] += weight * mass[i, j, k]
-        out[d, 0], out[d, 1] = x, y
-        out[d, 2] = _invert_series(_apply(third, line), uniform[d, 2])
-    return out
-
-
-@numba.njit(error_model="numpy")
 def _mixture(mass, means, sds, points):
     """Distribution function and density of mixtures of normals: points and result (groups, k)."""
     cdf = np.zeros(points.shape)
@@ -400,6 +289,15 @@ class _Model:
     def log_joint(self, points: Array) -> Array:
         """Log likelihood plus log prior of the scales at `points`."""
         return self.given_scales(points)[:, 0] + self.log_prior(points)
+
+    def finite_moments(self, name: str) -> int:
+        """Count the finite moments, at most 2, of a scale.
+
+        Far out the likelihood falls as ``sigma**-K`` with K groups that inform the
+        scale, on top of the prior's tail.
+        """
+        power = self.priors[name].tail_power + self.informing[name]
+        return 2 if power > 3 else 1 if power > 2 else 0
 
 
 def _make_model(
@@ -508,245 +406,6 @@ def _check_schools(schools: pd.DataFrame) -> None:
             )
 
 
-# --- Quadrature over the scales -----------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Axis:
-    """A scale on the interval ``low < t < high``, ``sigma = unit (1 + t) / (1 - t)**2``.
-
-    ``low = -1`` is a scale of zero and ``high = 1`` an infinite one. Inside,
-    ``-1 < z < 1`` runs linearly from `low` to `high`; the series are in z. The
-    axis carries `n` Gauss-Legendre nodes.
-    """
-
-    unit: float
-    low: float = -1.0
-    high: float = 1.0
-    n: int = 24
-
-    @cached_property
-    def _rule(self) -> tuple[Array, Array]:
-        return legendre.leggauss(self.n)
-
-    @property
-    def t(self) -> Array:
-        """Nodes in t."""
-        return self.t_at(self._rule[0])
-
-    @property
-    def weights(self) -> Array:
-        """Weights of the nodes in z; they sum to 2."""
-        return self._rule[1]
-
-    @cached_property
-    def to_series(self) -> Array:
-        """Matrix from masses at the nodes to the Legendre series of their density in z."""
-        half_norm = np.arange(self.n)[:, None] + 0.5
-        return half_norm * legendre.legvander(self._rule[0], self.n - 1).T
-
-    def t_at(self, z: Array) -> Array:
-        """Go from the series' variable to t."""
-        return 0.5 * (self.high + self.low + (self.high - self.low) * z)
-
-    def sigma(self, t: Array) -> Array:
-        """Scale at `t`."""
-        return self.unit * (1 + t) / (1 - t) ** 2
-
-    def slope(self, t: Array) -> Array:
-        """Differentiate the scale with respect to z, at `t`."""
-        return 0.5 * (self.high - self.low) * self.unit * (3 + t) / (1 - t) ** 3
-
-    def locate(self, sigma: Array) -> tuple[Array, Array]:
-        """Find t and z of a scale; z is clipped to the axis."""
-        t = 1 - 4 / (1 + np.sqrt(1 + 8 * sigma / self.unit))
-        return t, np.clip((2 * t - self.high - self.low) / (self.high - self.low), -1, 1)
-
-    def sigma_at(self, z: Array) -> Array:
-        """Scale at the series' variable."""
-        return self.sigma(self.t_at(z))
-
-
-def _tensor(columns: Sequence[Array]) -> Array:
-    """Every combination of the columns' values, one a row."""
-    return np.stack(np.meshgrid(*columns, indexing="ij"), axis=-1).reshape(-1, len(columns))
-
-
-def _along(k: int, dims: int) -> tuple[int, ...]:
-    """Shape that lets a vector run along axis `k` of a tensor."""
-    return tuple(-1 if i == k else 1 for i in range(dims))
-
-
-def _but(k: int, dims: int) -> tuple[int, ...]:
-    """Every axis except `k`."""
-    return tuple(i for i in range(dims) if i != k)
-
-
-def _log_density(model: _Model, axes: list[_Axis], t: list[Array]) -> tuple[Array, Array, Array]:
-    """Evaluate the posterior of the scales on a tensor of nodes `t`.
-
-    Returns
-    -------
-    points : (nodes, scales) array
-        Scales at the nodes.
-    given : (nodes, 6) array
-        See `_integrate_gaussians`.
-    log_density : array, one dimension per scale
-        Log of likelihood times prior, as a density of z.
-    """
-    points = _tensor([axis.sigma(nodes) for axis, nodes in zip(axes, t, strict=True)])
-    given = model.given_scales(points)
-    log_density = (given[:, 0] + model.log_prior(points)).reshape([len(nodes) for nodes in t])
-    for k, (axis, nodes) in enumerate(zip(axes, t, strict=True)):
-        log_density += np.log(axis.slope(nodes)).reshape(_along(k, len(axes)))
-    return points, given, log_density
-
-
-def _find_bulk(model: _Model) -> list[_Axis]:
-    """Where the posterior of the scales lives: one axis per scale, not yet refined.
-
-    The mode of the log scales gives the units. Then a coarse grid over the whole
-    half lines is narrowed to where some node is not negligible, until it stays.
-    """
-    dims = len(model.priors)
-
-    def loss(log_scales: Array) -> float:
-        value = model.log_joint(np.exp(log_scales)[None])[0] + log_scales.sum()
-        return -float(value) if np.isfinite(value) else math.inf
-
-    begin = np.full(dims, math.log(model.start))
-    simplex = np.vstack([begin, begin + 0.5 * np.eye(dims)])
-    mode = optimize.minimize(
-        loss,
-        begin,
-        method="Nelder-Mead",
-        options={"initial_simplex": simplex, "fatol": 0.01, "xatol": 0.01},
-    ).x
-    if np.abs(mode - begin).max() > _RUNAWAY:
-        name = list(model.priors)[np.abs(mode - begin).argmax()]
-        raise ValueError(
-            f"the posterior is improper: it grows without bound towards {name} = "
-            f"{np.exp(mode).min():.1e}. Are the data all equal?"
-        )
-    axes = [_Axis(float(unit)) for unit in np.exp(mode)]
-    search = -np.cos(np.pi * (np.arange(16) + 0.5) / 16)
-    for _ in range(8):
-        # The mode, t = 0, is always a node: narrow peaks do not slip through.
-        t = [np.union1d(axis.t_at(search), 0.0) for axis in axes]
-        log_density = _log_density(model, axes, t)[2]
-        narrowed = []
-        for k, axis in enumerate(axes):
-            # Far out, what counts is what a node adds to the second moment.
-            profile = log_density.max(axis=_but(k, dims)) - log_density.max()
-            profile += np.log1p((axis.sigma(t[k]) / axis.unit) ** 2)
-            kept = np.flatnonzero(profile > _NEGLIGIBLE)
-            ends = np.concatenate([[axis.low], t[k], [axis.high]])
-            low, high = ends[kept[0]], ends[kept[-1] + 2]
-            narrowed.append(replace(axis, low=float(low), high=float(high)))
-        widths = [
-            (new.high - new.low) / (old.high - old.low)
-            for new, old in zip(narrowed, axes, strict=True)
-        ]
-        axes = narrowed
-        if min(widths) > 0.9:
-            break
-    return axes
-
-
-@dataclass(frozen=True)
-class _Grid:
-    """Posterior of the scales on a tensor of Gauss-Legendre nodes."""
-
-    axes: list[_Axis]
-    points: Array  # (nodes, scales)
-    given: Array  # (nodes, 6), see _integrate_gaussians
-    mass: Array  # tensor: density in z times weight, sums to one
-    log_evidence: float
-
-    def scale(self, k: int) -> tuple[Array, Array]:
-        """Scale `k` at its nodes, and the probability of each node."""
-        axis = self.axes[k]
-        return axis.sigma(axis.t), self.mass.sum(axis=_but(k, self.mass.ndim))
-
-    def tail(self, k: int) -> float:
-        """Size of the last Legendre coefficients along axis `k`.
-
-        Absolute values, summed over the other axes: an estimate of the error of
-        the interpolated density in total variation.
-        """
-        axis = self.axes[k]
-        values = np.moveaxis(self.mass, k, 0).reshape(axis.n, -1)
-        return float(np.abs(axis.to_series[-3:] @ values).sum(axis=1).max())
-
-
-def _evaluate(model: _Model, axes: list[_Axis]) -> _Grid:
-    points, given, log_density = _log_density(model, axes, [axis.t for axis in axes])
-    peak = float(log_density.max())
-    mass = np.exp(log_density - peak)
-    for k, axis in enumerate(axes):
-        mass *= axis.weights.reshape(_along(k, len(axes)))
-    total = float(mass.sum())
-    return _Grid(axes, points, given, mass / total, peak + math.log(total))
-
-
-def _finite_moments(model: _Model, name: str) -> int:
-    """Count the finite moments, at most 2, of a scale.
-
-    Far out the likelihood falls as ``sigma**-K`` with K groups that inform the
-    scale, on top of the prior's tail.
-    """
-    power = model.priors[name].tail_power + model.informing[name]
-    return 2 if power > 3 else 1 if power > 2 else 0
-
-
-def _summarize(model: _Model, grid: _Grid) -> Array:
-    """Log evidence, and log mean and log sd of each scale as far as they exist."""
-    summary = [grid.log_evidence]
-    for k, name in enumerate(model.priors):
-        sigma, mass = grid.scale(k)
-        finite = _finite_moments(model, name)
-        if finite >= 1:
-            summary.append(math.log(mass @ sigma))
-        if finite == 2:
-            summary.append(0.5 * math.log(mass @ (sigma - mass @ sigma) ** 2))
-    return np.array(summary)
-
-
-def _integrate(model: _Model) -> tuple[_Grid, _Grid, float]:
-    """Refine the axes, each by its own need, until nothing changes.
-
-    Gauss's rule with n nodes is right for polynomials of degree 2n - 1, the
-    series through the same nodes for degree n - 1. So averages are settled one
-    grid before the series is.
-
-    Returns
-    -------
-    coarse, fine : _Grid
-        The posterior on the last two grids, the first for averages.
-    error : float
-        The larger of what the last refinement changed (log evidence; mean and sd
-        of each scale, relative) and the size of the last terms of the series.
-    """
-    coarse = _evaluate(model, _find_bulk(model))
-    tails = [coarse.tail(k) for k in range(len(coarse.axes))]
-    while True:
-        # The terms of a smooth bump fall like a Gaussian: their logarithm as n squared.
-        growth = [math.sqrt(math.log(TOLERANCE / 5) / math.log(min(tail, 0.5))) for tail in tails]
-        axes = [
-            replace(axis, n=math.ceil(axis.n * min(max(factor, 1.2), 1.8)))
-            if tail > TOLERANCE / 10
-            else axis
-            for axis, factor, tail in zip(coarse.axes, growth, tails, strict=True)
-        ]
-        fine = _evaluate(model, axes)
-        tails = [fine.tail(k) for k in range(len(axes))]
-        change = np.abs(_summarize(model, fine) - _summarize(model, coarse)).max()
-        error = max(float(change), sum(tails))
-        if error < TOLERANCE or fine.mass.size > _MAX_NODES:
-            return coarse, fine, error
-        coarse = fine
-
-
 # --- The posterior ----------------------------------------------------------------------
 
 
@@ -782,8 +441,9 @@ class ExactPosterior:
 
     def __init__(self, model: _Model) -> None:
         self._model = model
-        coarse, self._grid, self.quadrature_error = _integrate(model)
-        self.log_evidence = self._grid.log_evidence
+        finite = [model.finite_moments(name) for name in model.priors]
+        coarse, self._grid, self.quadrature_error = integrate(model.log_joint, model.start, finite)
+        self.log_evidence = self._grid.log_total
         self.groups = model.groups
         self.parameters = (*model.means, *model.priors, *model.effects)
         if not self.quadrature_error < TOLERANCE:
@@ -793,10 +453,7 @@ class ExactPosterior:
                 QuadratureWarning,
                 stacklevel=3,
             )
-        self._scales = {
-            name: (axis, self._grid.scale(k)[1])
-            for k, (name, axis) in enumerate(zip(model.priors, self._grid.axes, strict=True))
-        }
+        self._axis = {name: k for k, name in enumerate(model.priors)}
         # The Gaussian parameters are averaged over the nodes that count.
         mass = coarse.mass.ravel()
         units = [axis.unit for axis in coarse.axes]
@@ -804,7 +461,7 @@ class ExactPosterior:
         counts = share > _DROPPED / len(share)
         self._mass = mass[counts] / mass[counts].sum()
         self._squares = model.squares(coarse.points[counts])
-        self._given = coarse.given[counts]
+        self._given = model.given_scales(coarse.points[counts])
         self._means, self._sds = self._moments()
 
     def mean(self, name: str) -> float | pd.Series:
@@ -881,13 +538,9 @@ class ExactPosterior:
         """
         self._check_name(name)
         points = np.asarray(x, dtype=float)
-        if name not in self._scales:
-            return self._evaluate_mixture(name, points)[0]
-        axis, mass = self._scales[name]
-        z = axis.locate(np.maximum(points, 0))[1]
-        return _plain(
-            np.clip(legendre.legval(z, legendre.legint(axis.to_series @ mass, lbnd=-1)), 0, 1)
-        )
+        if name in self._axis:
+            return _plain(self._grid.cdf(self._axis[name], points))
+        return self._evaluate_mixture(name, points)[0]
 
     def density(self, name: str, x: ArrayLike) -> Any:
         """Posterior density of a parameter at `x`.
@@ -911,13 +564,9 @@ class ExactPosterior:
         """
         self._check_name(name)
         points = np.asarray(x, dtype=float)
-        if name not in self._scales:
-            return self._evaluate_mixture(name, points)[1]
-        axis, mass = self._scales[name]
-        t, z = axis.locate(np.maximum(points, 0))
-        inside = (points >= 0) & (t >= axis.low) & (t <= axis.high)
-        height = np.maximum(legendre.legval(z, axis.to_series @ mass), 0) / axis.slope(t)
-        return _plain(np.where(inside, height, 0.0))
+        if name in self._axis:
+            return _plain(self._grid.density(self._axis[name], points))
+        return self._evaluate_mixture(name, points)[1]
 
     def quantile(self, name: str, p: ArrayLike) -> Any:
         """Posterior quantile, the inverse of `cdf`.
@@ -945,12 +594,9 @@ class ExactPosterior:
         outside = ~((p > 0) & (p < 1))
         if outside.any():
             raise ValueError(f"a probability must be between 0 and 1, got {p[outside][0]}")
-        if name not in self._scales:
-            return self._invert_mixture(name, p)
-        axis, mass = self._scales[name]
-        series = axis.to_series @ mass
-        z = np.array([_invert_series(series, each) for each in p.ravel()]).reshape(p.shape)
-        return _plain(axis.sigma_at(z))
+        if name in self._axis:
+            return _plain(self._grid.quantile(self._axis[name], p))
+        return self._invert_mixture(name, p)
 
     def log_density_of_scales(self, **scales: ArrayLike) -> Any:
         """Log of the joint posterior density of the scales, all else integrated out.
@@ -973,10 +619,10 @@ class ExactPosterior:
             If the names are not those of the scales, or a scale is negative or
             not finite, or `sigma_y` is zero.
         """
-        if set(scales) != set(self._scales):
-            raise ValueError(f"the scales are {list(self._scales)}, got {list(scales)}")
-        columns = np.broadcast_arrays(*[np.asarray(scales[k], dtype=float) for k in self._scales])
-        for name, column in zip(self._scales, columns, strict=True):
+        if set(scales) != set(self._axis):
+            raise ValueError(f"the scales are {list(self._axis)}, got {list(scales)}")
+        columns = np.broadcast_arrays(*[np.asarray(scales[k], dtype=float) for k in self._axis])
+        for name, column in zip(self._axis, columns, strict=True):
             bad = ~(np.isfinite(column) & (column >= 0))
             if name == "sigma_y":
                 bad |= column == 0
@@ -1022,7 +668,7 @@ class ExactPosterior:
             raise TypeError("draws needs a seed, got None")
         rng = np.random.default_rng(seed)
         model = self._model
-        scales = self._draw_scales(rng, n)
+        scales = self._grid.draw(rng, n)
         mu, a, b = _draw_gaussians(
             model.table,
             model.squares(scales),
@@ -1052,16 +698,6 @@ class ExactPosterior:
         )
         return xr.DataTree.from_dict({"posterior": posterior})
 
-    def _draw_scales(self, rng: np.random.Generator, n: int) -> Array:
-        """Draw all scales, (n, scales)."""
-        axes = self._grid.axes
-        # The kernel wants three axes: those that the model lacks have one node.
-        lacking = 3 - len(axes)
-        mass = self._grid.mass.reshape(self._grid.mass.shape + (1,) * lacking)
-        to_series = [axis.to_series for axis in axes] + [np.array([[0.5]])] * lacking
-        z = _draw_on_grid(mass, *to_series, rng.random((n, 3)))
-        return np.stack([axis.sigma_at(z[:, k]) for k, axis in enumerate(axes)], axis=1)
-
     def _check_name(self, name: str) -> None:
         if name not in self.parameters:
             raise ValueError(f"no parameter {name!r}; there are {', '.join(self.parameters)}")
@@ -1082,9 +718,9 @@ class ExactPosterior:
         model = self._model
         means: dict[str, Any] = {}
         sds: dict[str, Any] = {}
-        for k, name in enumerate(model.priors):
-            sigma, mass = self._grid.scale(k)
-            finite = _finite_moments(model, name)
+        for name, k in self._axis.items():
+            sigma, mass = self._grid.marginal(k)
+            finite = model.finite_moments(name)
             mean = float(mass @ sigma)
             means[name] = mean if finite >= 1 else math.inf
             sds[name] = math.sqrt(mass @ (sigma - mean) ** 2) if finite == 2 else math.inf
@@ -1099,7 +735,7 @@ class ExactPosterior:
             if name == "b":
                 # Where no home speaks of the slope it has the moments of its scale.
                 silent = model.table[1] == 0
-                finite = _finite_moments(model, "sigma_b")
+                finite = model.finite_moments("sigma_b")
                 sd[silent & (finite < 2)] = np.inf
                 mean[silent & (finite < 1)] = np.nan
             means[name] = pd.Series(mean + model.center[i], self.groups, name=name)
