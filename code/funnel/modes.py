@@ -95,17 +95,16 @@ class _Effect:
 class _Data:
     """The data by group: all that the likelihood needs of them.
 
-    With design X and measurements y of group j, in units in which the noise has
-    standard deviation `noise` (a parameter, or known and then 1):
-    ``gram[j] = X'X`` (K by K), ``score[j] = X'y`` (K), ``square = y'y`` over all.
+    X and y are the design and the measurements of one group. If the noise is known
+    they are divided by it, and `n` is 0: there is no noise to estimate.
     """
 
-    gram: Floats
-    score: Floats
-    square: float
-    n: int
-    log_constant: float
-    spread: float
+    gram: Floats  # (J, K, K): X'X of each group
+    score: Floats  # (J, K): X'y of each group
+    square: float  # y'y, summed over groups
+    n: int  # measurements whose noise is a parameter
+    log_constant: float  # what is left of the normal densities
+    spread: float  # rough size of the scales, where the search starts
 
 
 @dataclass(frozen=True)
@@ -351,7 +350,9 @@ def varying_slopes(
     np.add.at(gram, county, design[:, :, np.newaxis] * design[:, np.newaxis, :])
     np.add.at(score, county, design * y[:, np.newaxis])
     return JointDensity(
-        data=_Data(gram, score, float(y @ y), len(y), -0.5 * len(y) * LOG_2PI, float(np.std(y))),
+        data=_Data(
+            gram, score, float(y @ y), len(y), -0.5 * len(y) * LOG_2PI, float(np.std(y)) or 1.0
+        ),
         priors=priors,
         effects=(_Effect("a", "mu_a", "sigma_a"), _Effect("b", "mu_b", "sigma_b")),
         noise="sigma_y",
