@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
@@ -54,6 +54,7 @@ def mixtures(draw):
     return Predictive(mean, sd, weight / weight.sum())
 
 
+@settings(deadline=None)
 @given(mixture=mixtures(), p=st.floats(0.001, 0.999))
 def test_density_cdf_and_quantile_agree(mixture, p):
     x = mixture.quantile(p)
@@ -64,6 +65,7 @@ def test_density_cdf_and_quantile_agree(mixture, p):
     assert mixture.density([[x, x]]).shape == mixture.cdf([[x, x]]).shape == (1, 2)
 
 
+@settings(deadline=None)
 @given(mixture=mixtures(), activity=st.floats(0, 50))
 def test_probability_above_subtracts_the_tenth(mixture, activity):
     assert float(mixture.probability_above(activity)) == pytest.approx(
@@ -75,6 +77,7 @@ def test_four_is_log_four_point_one():
     assert float(one_normal(math.log(4.1), 0.8).probability_above(4)) == pytest.approx(0.5)
 
 
+@settings(deadline=None)
 @given(mixture=mixtures(), at_most=st.floats(0.1, 100))
 def test_expected_activity_against_the_survival_function(mixture, at_most):
     """E min(max(X, 0), c) is the integral of P(X > x) from 0 to c."""
@@ -91,6 +94,7 @@ def test_expected_activity_of_a_wide_component_does_not_overflow():
     assert 0 < one_normal(0.0, 60.0).expected_activity(1000) < 1000
 
 
+@settings(deadline=None)
 @given(mean=means, sd=sds)
 def test_expected_activity_tends_to_the_lognormal_mean(mean, sd):
     value = one_normal(mean, sd).expected_activity(1e12)
@@ -159,6 +163,7 @@ def test_a_county_without_a_first_floor_has_a_prediction_there(homes):
 positive = st.floats(0.1, 10)
 
 
+@settings(deadline=None)
 @given(mixture=mixtures(), harm=st.floats(10, 2000), ratio=st.floats(0.2, 2), residual=positive)
 def test_loss_of_leaving_grows_with_harm_and_that_of_fixing_with_cost(
     mixture, harm, ratio, residual
@@ -174,6 +179,7 @@ def test_loss_of_leaving_grows_with_harm_and_that_of_fixing_with_cost(
     assert loss.remediate - stakes.remediation <= loss.leave * (1 + 1e-9)
 
 
+@settings(deadline=None)
 @given(
     mixture=mixtures(),
     stakes=st.builds(Stakes, remediation=st.floats(100, 3000), long_term_ratio=st.floats(0.2, 2)),
@@ -198,6 +204,7 @@ def test_expected_loss_is_the_integral_of_the_loss(mixture, stakes):
     assert loss.leave - loss.remediate == pytest.approx(expected, rel=1e-5, abs=1e-3)
 
 
+@settings(deadline=None)
 @given(
     remediation=st.floats(100, 5000),
     harm=st.floats(50, 2000),

@@ -38,6 +38,7 @@ def test_one_step_by_hand():
     np.testing.assert_allclose(path.momenta, [[0.5], [0.292]])
 
 
+@settings(deadline=None)
 @given(seed=seeds, step_size=st.floats(0.001, 0.3), n_steps=st.integers(1, 30))
 def test_leapfrog_is_reversible(seed, step_size, n_steps):
     q, p = np.random.default_rng(seed).normal(size=(2, 4))
@@ -50,6 +51,7 @@ def test_leapfrog_is_reversible(seed, step_size, n_steps):
         np.testing.assert_allclose(-back.momenta[::-1], there.momenta, rtol=1e-5, atol=1e-5)
 
 
+@settings(deadline=None)
 @given(seed=seeds, step_size=st.floats(0.01, 0.3))
 def test_leapfrog_preserves_volume(seed, step_size):
     state = np.random.default_rng(seed).normal(size=6)
@@ -74,6 +76,7 @@ def test_energy_error_is_of_second_order():
     np.testing.assert_allclose(order, 2, atol=0.05)
 
 
+@settings(deadline=None)
 @given(sd=widths, share=st.floats(0.05, 0.99), seed=seeds)
 def test_stable_below_the_limit(sd, share, seed):
     log_density, gradient = normal(sd)
@@ -87,6 +90,7 @@ def test_stable_below_the_limit(sd, share, seed):
     assert energy.max() <= energy[0] / (1 - share**2) * (1 + 1e-6)
 
 
+@settings(deadline=None)
 @given(sd=widths, share=st.floats(1.05, 5), seed=seeds)
 def test_unstable_above_the_limit(sd, share, seed):
     log_density, gradient = normal(sd)
@@ -233,6 +237,7 @@ def test_acceptance_probability(error, probability):
 # ---- densities and curvatures
 
 
+@settings(deadline=None)
 @given(seed=seeds, d=st.integers(2, 12))
 def test_funnel_density_is_the_one_defined(seed, d):
     rng = np.random.default_rng(seed)
@@ -241,6 +246,7 @@ def test_funnel_density_is_the_one_defined(seed, d):
     assert hmc.neal_funnel_logpdf([v, *x]) == pytest.approx(expected, rel=1e-10)
 
 
+@settings(deadline=None)
 @given(seed=seeds)
 def test_funnel_gradient_against_finite_differences(seed):
     q = np.random.default_rng(seed).normal(size=(3, 5))
@@ -251,7 +257,7 @@ def test_funnel_gradient_against_finite_differences(seed):
     np.testing.assert_allclose(hmc.neal_funnel_gradient(q), numeric, atol=1e-5 * scale)
 
 
-@settings(max_examples=25)
+@settings(deadline=None, max_examples=25)
 @given(v=st.floats(-6, 6))
 def test_funnel_curvature_is_that_of_the_gradient(v):
     q = np.array([v, 0.3, -0.2])
@@ -261,6 +267,7 @@ def test_funnel_curvature_is_that_of_the_gradient(v):
     assert hmc.stability_limit(hmc.neal_funnel_curvature(v)) == pytest.approx(2 * np.exp(v / 2))
 
 
+@settings(deadline=None)
 @given(n=st.integers(0, 50), sigma_y=st.floats(0.1, 2), sigma_b=st.floats(0.01, 2))
 def test_slope_curvature_is_that_of_the_log_density(n, sigma_y, sigma_b):
     y = np.linspace(-1, 1, n)
