@@ -60,9 +60,34 @@ def freeze_mu(dataset: xr.Dataset) -> xr.Dataset:
     return dataset.assign(mu=xr.full_like(dataset["mu"], 2.5))
 
 
-def repeat_draws(dataset: xr.Dataset) -> xr.Dataset:
-    """Every draw of the slopes 40 times: well mixed, but 200 independent draws."""
-    return dataset.assign(b=dataset["b"].isel(draw=np.arange(DRAWS) // 40))
+def halves_of(order: np.ndarray) -> Callable[[xr.Dataset], xr.Dataset]:
+    """Give every half of every chain the same values of mu, so that R-hat sees nothing."""
+    mu = norm.ppf((order + 0.5) / order.size)
+
+    def spoil(dataset: xr.Dataset) -> xr.Dataset:
+        return dataset.assign(mu=(("chain", "draw"), np.tile(mu, (CHAINS, 2))))
+
+    return spoil
+
+
+HALF = DRAWS // 2
+SHUFFLED = np.random.default_rng(2).permutation(HALF)
+# Positive for 100 draws, negative for 100, and within that anything: slow but in the tails.
+POSITIVE = np.repeat(np.arange(HALF // 100) % 2 == 0, 100)
+sides_in_turn = np.empty(HALF, dtype=int)
+sides_in_turn[POSITIVE] = SHUFFLED[SHUFFLED >= HALF // 2]
+sides_in_turn[~POSITIVE] = SHUFFLED[SHUFFLED < HALF // 2]
+slow_center = halves_of(sides_in_turn)
+# All of both tails in turns at the start, then the rest: well mixed but for the tails.
+TAIL = HALF // 20
+slow_tails = halves_of(
+    np.concatenate(
+        [
+            np.column_stack([np.arange(TAIL), HALF - 1 - np.arange(TAIL)]).ravel(),
+            SHUFFLED[(SHUFFLED >= TAIL) & (SHUFFLED < HALF - TAIL)],
+        ]
+    )
+)
 
 
 @pytest.fixture
@@ -109,7 +134,7 @@ def test_r_hat_is_the_rank_normalized_one_of_split_chains():
 
 
 def test_the_tail_is_at_5_and_95_percent():
-    draws = posterior(repeat_draws)
+    draws = posterior(slow_tails)
     mu = draws["posterior"].dataset[["mu"]]
     expected = min(float(az.ess(mu, method="quantile", prob=p).mu) for p in (0.05, 0.95))
     assert fitting.diagnose(draws).loc["mu", "ess_tail"] == pytest.approx(expected)
@@ -145,13 +170,14 @@ def test_a_healthy_fit_comes_back(model, sampler):
     [
         (posterior(shift_b), r"1 of 4 parameters miss [^\n]*\n    b\[C\]: R-hat 1\.\d{3}, bulk"),
         (
-            posterior(repeat_draws),
-            r"3 of 4 parameters[^\n]*\n    b\[[ABC]\]: .*, bulk ESS [12]\d\d",
+            posterior(slow_center),
+            r"1 of 4 .*\n    mu: R-hat .*, bulk ESS \d\d\d?, tail ESS \d{4}\n",
         ),
+        (posterior(slow_tails), r"1 of 4 .*\n    mu: R-hat .*, bulk ESS \d{4,}, tail ESS 1\d\d\n"),
         (posterior(freeze_mu), r"1 of 4 parameters[^\n]*\n    mu: R-hat nan"),
         (posterior(divergences=2), r"seed 1,[^\n]*\n  2 of 8000 transitions diverged\nTry"),
     ],
-    ids=["chains apart", "few independent draws", "constant", "divergences"],
+    ids=["chains apart", "slow center", "slow tails", "constant", "divergences"],
 )
 def test_a_sick_fit_raises_and_names_what_is_sick(model, sampler, draws, message):
     sampler += [draws, draws, draws]
@@ -441,6 +467,8 @@ def test_of_two_processes_the_second_waits(folder):
 
 # The samplers themselves
 
+SHORT = {"tune": 700, "draws": 1000}  # enough for the eight schools
+
 
 @pytest.fixture(scope="module")
 def healthy() -> pm.Model:
@@ -449,12 +477,12 @@ def healthy() -> pm.Model:
 
 @pytest.fixture(scope="module")
 def by_nutpie(healthy: pm.Model) -> xr.DataTree:
-    return fitting.fit(healthy, seed=1, draws=2000)
+    return fitting.fit(healthy, seed=1, **SHORT)
 
 
 @pytest.fixture(scope="module")
 def by_pymc(healthy: pm.Model) -> xr.DataTree:
-    return fitting.fit(healthy, seed=1, draws=2000, sampler="pymc")
+    return fitting.fit(healthy, seed=1, **SHORT, sampler="pymc")
 
 
 @pytest.mark.slow
@@ -463,9 +491,9 @@ def test_the_tree_is_the_same_whichever_sampler_ran(sampler, request):
     tree = request.getfixturevalue(f"by_{sampler}")
     assert set(tree.children) == {"posterior", "sample_stats", "warmup_sample_stats"}
     assert list(tree["posterior"].data_vars) == ["mu", "tau", "theta_offset", "theta"]
-    assert dict(tree["posterior"].sizes) == {"chain": 4, "draw": 2000, "school": 8}
+    assert dict(tree["posterior"].sizes) == {"chain": 4, "draw": 1000, "school": 8}
     assert list(tree["posterior"]["school"].to_numpy()) == list("ABCDEFGH")
-    for group, size in {"sample_stats": 2000, "warmup_sample_stats": 1000}.items():
+    for group, size in {"sample_stats": 1000, "warmup_sample_stats": 700}.items():
         stats = tree[group].dataset
         assert stats.sizes == {"chain": 4, "draw": size}
         assert {name: values.dtype.kind for name, values in stats.data_vars.items()} == {
@@ -513,10 +541,10 @@ def test_energy_means_the_same_in_both_samplers(by_nutpie, by_pymc):
 @pytest.mark.slow
 def test_one_seed_is_one_fit_compiled_once_and_silent(healthy, by_nutpie, monkeypatch, capfd):
     monkeypatch.setattr(fitting.nutpie, "compile_pymc_model", lambda *_: pytest.fail("compiled"))
-    xr.testing.assert_identical(fitting.fit(healthy, seed=1, draws=2000), by_nutpie)
+    xr.testing.assert_identical(fitting.fit(healthy, seed=1, **SHORT), by_nutpie)
     # An equal model that was built anew need not be compiled either.
     again = models.eight_schools(SCHOOLS, effects="noncentered")
-    other = fitting.fit(again, seed=2, draws=2000)
+    other = fitting.fit(again, seed=2, **SHORT)
     assert not other["posterior"].equals(by_nutpie["posterior"])
     assert capfd.readouterr() == ("", "")
 
