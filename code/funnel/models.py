@@ -35,6 +35,7 @@ from funnel.priors import EIGHT_SCHOOLS, EightSchoolsPriors, Hyperpriors
 
 __all__ = [
     "Parameterization",
+    "centeredness_of",
     "eight_schools",
     "neal_funnel",
     "pooled",
@@ -302,7 +303,7 @@ def _effects(
     dims: str,
 ) -> TensorVariable:
     """Add the effects ``name ~ Normal(mu, sigma)`` to the model in context."""
-    centeredness = _centeredness(parameterization)
+    centeredness = centeredness_of(parameterization)
     if centeredness == 1:
         return pm.Normal(name, mu, sigma, dims=dims)
     if centeredness == 0:
@@ -314,8 +315,24 @@ def _effects(
     )
 
 
-def _centeredness(parameterization: Parameterization) -> float:
-    """Centeredness between 0 and 1 of a parameterization given by name or number."""
+def centeredness_of(parameterization: Parameterization) -> float:
+    """Turn a parameterization, given by name or number, into a centeredness.
+
+    Parameters
+    ----------
+    parameterization : {"centered", "noncentered"} or float
+        As in :func:`varying_slopes`.
+
+    Returns
+    -------
+    float
+        Between 0 (noncentered) and 1 (centered).
+
+    Raises
+    ------
+    ValueError
+        If it is neither one of the names nor a number between 0 and 1.
+    """
     named = {"centered": 1.0, "noncentered": 0.0}
     if isinstance(parameterization, str) and parameterization in named:
         return named[parameterization]

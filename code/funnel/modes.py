@@ -31,7 +31,7 @@ from scipy.special import ndtr
 
 from funnel.data import check_homes
 from funnel.exact import ExactPosterior
-from funnel.models import Parameterization, _centeredness
+from funnel.models import Parameterization, centeredness_of
 from funnel.priors import EIGHT_SCHOOLS, EightSchoolsPriors, Gamma2, Hyperpriors
 
 __all__ = [
@@ -356,7 +356,7 @@ def varying_slopes(
         priors=priors,
         effects=(_Effect("a", "mu_a", "sigma_a"), _Effect("b", "mu_b", "sigma_b")),
         noise="sigma_y",
-        centeredness=(_centeredness(intercepts), _centeredness(slopes)),
+        centeredness=(centeredness_of(intercepts), centeredness_of(slopes)),
         jacobian=bool(jacobian),
     )
 
@@ -415,7 +415,7 @@ def eight_schools(
         priors=priors,
         effects=(_Effect("theta", "mu", "tau"),),
         noise=None,
-        centeredness=(_centeredness(effects),),
+        centeredness=(centeredness_of(effects),),
         jacobian=bool(jacobian),
     )
 
