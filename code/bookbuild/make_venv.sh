@@ -33,5 +33,5 @@ if [ "$python" != .venv/bin/python ]; then
     "$python" -m venv --clear .venv
 fi
 echo "Installing the locked packages (a few minutes the first time) ..."
-.venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
-.venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+.venv/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.txt
+.venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
