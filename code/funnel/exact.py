@@ -335,7 +335,7 @@ def _radon_model(homes: pd.DataFrame, priors: Hyperpriors, *, slopes: bool) -> _
     if not isinstance(priors, Hyperpriors):
         raise TypeError(f"priors must be a Hyperpriors, got {priors!r}")
     homes = check_homes(homes)
-    county = homes["county"].astype("category").cat
+    county = homes["county"].cat
     cell = 2 * county.codes.to_numpy(dtype=np.int64) + homes["floor"].to_numpy(dtype=np.int64)
     y = homes["log_radon"].to_numpy(dtype=float)
     cells = 2 * len(county.categories)
@@ -401,8 +401,9 @@ def _check_schools(schools: pd.DataFrame) -> None:
         if not fine.all():
             row = int(np.argmin(fine.to_numpy()))
             raise ValueError(
-                f"{column} {schools[column].iloc[row]!r} in row {schools.index[row]!r} of schools: "
-                "names must be unique, effects finite, standard errors positive and finite"
+                f"schools: {column} {schools[column].tolist()[row]!r} in row "
+                f"{schools.index[row]!r}; names must be unique, effects finite, "
+                "standard errors positive and finite"
             )
 
 
