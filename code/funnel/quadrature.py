@@ -442,9 +442,10 @@ def _draw_on_grid(mass, first, second, third, uniform):
         line = np.zeros(len(third))
         for i in range(len(at_x)):
             for j in range(len(at_y)):
-                weight = at_x[i] * at_y[j]
-                for k in range(len(line)):
-                    line[k] += weight * mass[i, j, k]
+                if plane[j, i] > 1e-12:  # most of the grid's corners are empty
+                    weight = at_x[i] * at_y[j]
+                    for k in range(len(line)):
+                        line[k] += weight * mass[i, j, k]
         out[d, 0], out[d, 1] = x, y
         out[d, 2] = _invert_series(_apply(third, line), uniform[d, 2])
     return out
