@@ -257,5 +257,5 @@ def weight(site: Path, name: str) -> int:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_page_is_light(site, name):
-    limit = 1_000_000 if name == "funnel" else 300_000
+    limit = 1_000_000 if name == "funnel" else 250_000
     assert weight(site, name) < limit
