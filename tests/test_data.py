@@ -756,3 +756,31 @@ def test_radon_us_readme_numbers_are_those_of_the_raw_survey(wheel):
     assert region[uranium.isna()].all()
     states = raw.loc[region, "fips"].floordiv(1000).unique()
     assert sorted(states) == [26, 27, 55]  # Michigan, Minnesota, Wisconsin
+
+
+SCHOOLS = pd.DataFrame({"school": list("ABC"), "effect": [28, 8, -3], "se": [15, 10, 16]})
+
+
+@pytest.mark.parametrize(
+    ("schools", "error", "message"),
+    [
+        ([1, 2], TypeError, "schools must be a pandas DataFrame, got list"),
+        (SCHOOLS.drop(columns="se"), ValueError, "schools has no column 'se'; it has"),
+        (SCHOOLS[:0], ValueError, "schools is empty"),
+        (SCHOOLS.assign(se=[15.0, 10, 0]), ValueError, "se must be .*; row 2 has 0.0"),
+        (SCHOOLS.assign(se=[15.0, -11, 1]), ValueError, "se must be .*; row 1 has -11.0"),
+        (SCHOOLS.assign(se=[np.inf, 1, 1]), ValueError, "se must be .*; row 0 has inf"),
+        (SCHOOLS.assign(effect=[1.0, np.nan, 2]), ValueError, "effect must be .*; row 1 has nan"),
+        (SCHOOLS.assign(school=["A", "B", "A"]), ValueError, "a name of its own; row 2 has 'A'"),
+        (SCHOOLS.assign(school=["A", np.nan, "B"]), ValueError, "a name of its own; row 1 has nan"),
+    ],
+)
+def test_a_bad_table_of_schools_is_refused(schools, error, message):
+    with pytest.raises(error, match=message):
+        data.check_schools(schools)
+
+
+def test_a_good_table_of_schools_is_copied_as_floats():
+    checked = data.check_schools(SCHOOLS)
+    assert checked["effect"].dtype == checked["se"].dtype == np.float64
+    assert SCHOOLS["se"].dtype != np.float64

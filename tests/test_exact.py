@@ -596,7 +596,7 @@ def test_bad_input_is_refused(homes):
         exact.eight_schools(schools.drop(columns="se"))
     with pytest.raises(ValueError, match="empty"):
         exact.eight_schools(schools.head(0))
-    with pytest.raises(ValueError, match=r"se -1.*row 2"):
+    with pytest.raises(ValueError, match=r"se must be positive.*row 2 has -1"):
         exact.eight_schools(schools.assign(se=[1.0, 2.0, -1.0, 1, 1, 1, 1, 1]))
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "ACTIVITY_OFFSET",
     "DataError",
     "check_homes",
+    "check_schools",
     "checksums",
     "load_eight_schools",
     "load_radon",
@@ -185,14 +186,7 @@ def check_homes(homes: pd.DataFrame) -> pd.DataFrame:
         no home, if a value is missing or no finite number, or if a floor is
         neither 0 nor 1. The message names the value and its row.
     """
-    if not isinstance(homes, pd.DataFrame):
-        raise TypeError(f"homes must be a pandas DataFrame, got {type(homes).__name__}")
-    for column in ("county", "floor", "log_radon"):
-        if column not in homes.columns:
-            raise ValueError(f"homes has no column {column!r}; it has {list(homes.columns)}")
-    if homes.empty:
-        raise ValueError("homes is empty: it has no row")
-
+    _check_table("homes", homes, ("county", "floor", "log_radon"))
     county = homes["county"].astype("category")
     _refuse(county.isna(), homes["county"], "a county is missing")
     homes_per_county = county.value_counts(sort=False)
@@ -207,6 +201,48 @@ def check_homes(homes: pd.DataFrame) -> pd.DataFrame:
     log_radon = pd.to_numeric(homes["log_radon"], errors="coerce").astype(np.float64)
     _refuse(~np.isfinite(log_radon), homes["log_radon"], "log_radon must be a finite number")
     return homes.assign(county=county, floor=floor.astype(np.int64), log_radon=log_radon)
+
+
+def check_schools(schools: pd.DataFrame) -> pd.DataFrame:
+    """Check a table of schools before a model sees it.
+
+    Parameters
+    ----------
+    schools : DataFrame
+        One row per school, with columns ``school``, ``effect`` and ``se``.
+
+    Returns
+    -------
+    DataFrame
+        A copy with ``effect`` and ``se`` of floats.
+
+    Raises
+    ------
+    TypeError
+        If `schools` is not a table.
+    ValueError
+        If a column is missing, if there are no schools, if a name is missing or
+        there twice, if an effect is no finite number, or if a standard error is
+        not positive. The message names the value and its row.
+    """
+    _check_table("schools", schools, ("school", "effect", "se"))
+    names = schools["school"]
+    _refuse(names.isna() | names.duplicated(), names, "every school needs a name of its own")
+    effect = pd.to_numeric(schools["effect"], errors="coerce").astype(np.float64)
+    _refuse(~np.isfinite(effect), schools["effect"], "effect must be a finite number")
+    se = pd.to_numeric(schools["se"], errors="coerce").astype(np.float64)
+    _refuse(~(np.isfinite(se) & (se > 0)), schools["se"], "se must be positive and finite")
+    return schools.assign(effect=effect, se=se)
+
+
+def _check_table(name: str, table: pd.DataFrame, columns: tuple[str, ...]) -> None:
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(f"{name} must be a pandas DataFrame, got {type(table).__name__}")
+    for column in columns:
+        if column not in table.columns:
+            raise ValueError(f"{name} has no column {column!r}; it has {list(table.columns)}")
+    if table.empty:
+        raise ValueError(f"{name} is empty: it has no row")
 
 
 def _refuse(bad: ArrayLike, values: pd.Series, rule: str) -> None:

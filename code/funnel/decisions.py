@@ -157,7 +157,9 @@ def predict(
     if floor not in (0, 1):
         raise ValueError(f"floor must be 0 (basement) or 1 (first floor), got {floor!r}")
     if isinstance(posterior, exact.ExactPosterior) and "mu_a" in posterior.parameters:
-        return _predict_exactly(posterior, floor, county)
+        if county is not None:
+            _check_county(county, posterior.groups)
+        return Predictive(*posterior.predict_home(floor, county))
     if isinstance(posterior, xr.DataTree) and "posterior" in posterior.children:
         draws = posterior["posterior"].dataset
         if "mu_a" in draws and "a" in draws:
@@ -181,35 +183,6 @@ def _predict_from_draws(draws: xr.Dataset, floor: int, county: str | None) -> Pr
     return Predictive(
         mean.to_numpy().ravel(), np.sqrt(variance).to_numpy().ravel(), np.full(n, 1 / n)
     )
-
-
-def _predict_exactly(posterior: exact.ExactPosterior, floor: int, county: str | None) -> Predictive:
-    """At each node of the quadrature: mean and variance with everything Gaussian integrated out.
-
-    The county's line is ``a + floor b``. Given the scales and the means it is normal with a
-    mean that is linear in ``(mu_a, mu_b)``; those are normal given the scales.
-    """
-    model = posterior._model
-    va, vb, vy = posterior._squares.T
-    _, mu_a, mu_b, *precision = posterior._given.T
-    var_a, cov_ab, var_b = exact._invert_precision.py_func(*precision)
-    if county is None:
-        mean, by_a, by_b = mu_a + floor * mu_b, 1.0, float(floor)
-        variance = va + floor * vb
-    else:
-        _check_county(county, posterior.groups)
-        n0, n1, m0, m1 = model.table[:, posterior.groups.get_loc(county)]
-        p, g, h, det = exact._weights.py_func(n0, n1, va, vb, vy)
-        basement, first, step = m0 - mu_a, m1 - mu_a - mu_b, m1 - m0 - mu_b
-        mean = mu_a + va * (g * basement + p * first)
-        mean += floor * (mu_b + vb * (h * step + p * first))
-        # How far the line follows the means, and what is left of its own variance.
-        a_by_a, b_by_b = vy * (vy + n1 * vb) / det, vy * (vy + (n0 + n1) * va) / det
-        by_a, by_b = a_by_a - floor * vb * p, floor * b_by_b - va * p
-        variance = va * a_by_a - 2 * floor * va * vb * p + floor * vb * b_by_b
-    variance = variance + by_a**2 * var_a + 2 * by_a * by_b * cov_ab + by_b**2 * var_b + vy
-    center_a, center_b = model.center
-    return Predictive(mean + center_a + floor * center_b, np.sqrt(variance), posterior._mass)
 
 
 def _check_county(county: str, counties: ArrayLike) -> None:

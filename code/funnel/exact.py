@@ -35,7 +35,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from funnel.data import check_homes
+from funnel.data import check_homes, check_schools
 from funnel.priors import EIGHT_SCHOOLS, EightSchoolsPriors, Hyperpriors, Normal, ScalePrior
 from funnel.quadrature import TOLERANCE, integrate
 
@@ -367,9 +367,8 @@ def _radon_model(homes: pd.DataFrame, priors: Hyperpriors, *, slopes: bool) -> _
 def _schools_model(schools: pd.DataFrame, priors: EightSchoolsPriors) -> _Model:
     if not isinstance(priors, EightSchoolsPriors):
         raise TypeError(f"priors must be EightSchoolsPriors, got {priors!r}")
-    _check_schools(schools)
-    effect = schools["effect"].to_numpy(dtype=float)
-    se = schools["se"].to_numpy(dtype=float)
+    schools = check_schools(schools)
+    effect, se = schools["effect"].to_numpy(), schools["se"].to_numpy()
     nothing = np.zeros(len(se))
     return _make_model(
         np.array([se**-2, nothing, effect, nothing]),
@@ -385,26 +384,6 @@ def _schools_model(schools: pd.DataFrame, priors: EightSchoolsPriors) -> _Model:
         effects=("theta",),
         groups=pd.Index(schools["school"].to_numpy(), name="school"),
     )
-
-
-def _check_schools(schools: pd.DataFrame) -> None:
-    for column in ("school", "effect", "se"):
-        if column not in schools.columns:
-            raise ValueError(f"schools has no column {column!r}; it has {list(schools.columns)}")
-    if schools.empty:
-        raise ValueError("schools is empty: it has no row")
-    for column, fine in (
-        ("school", ~schools["school"].duplicated() & schools["school"].notna()),
-        ("effect", np.isfinite(schools["effect"])),
-        ("se", np.isfinite(schools["se"]) & (schools["se"] > 0)),
-    ):
-        if not fine.all():
-            row = int(np.argmin(fine.to_numpy()))
-            raise ValueError(
-                f"schools: {column} {schools[column].tolist()[row]!r} in row "
-                f"{schools.index[row]!r}; names must be unique, effects finite, "
-                "standard errors positive and finite"
-            )
 
 
 # --- The posterior ----------------------------------------------------------------------
@@ -698,6 +677,54 @@ class ExactPosterior:
             },
         )
         return xr.DataTree.from_dict({"posterior": posterior})
+
+    def predict_home(self, floor: int, county: str | None) -> tuple[Array, Array, Array]:
+        """Predict the log radon of one more home: a mixture of normals.
+
+        At each node of the quadrature everything Gaussian is integrated out. Given
+        the scales and the means, the county's line ``a + floor * b`` is normal with a
+        mean that is linear in ``(mu_a, mu_b)``; those are normal given the scales.
+
+        Parameters
+        ----------
+        floor : int
+            0 for the basement, 1 for the first floor.
+        county : str or None
+            One of `groups`, or None for a county that is not in the data.
+
+        Returns
+        -------
+        means, sds, weights : (nodes,) arrays
+            Of the components, in log pCi/L; the weights sum to 1.
+
+        Raises
+        ------
+        ValueError
+            If this is not the posterior of the radon regression, or if there is
+            no such county.
+        """
+        if "mu_a" not in self.parameters:
+            raise ValueError("only the radon regression predicts homes")
+        if county is not None and county not in self.groups:
+            raise ValueError(f"no county {county!r} among the {len(self.groups)} in the data")
+        model = self._model
+        va, vb, vy = self._squares.T
+        _, mu_a, mu_b, *precision = self._given.T
+        var_a, cov_ab, var_b = _invert_precision.py_func(*precision)
+        if county is None:
+            mean, by_a, by_b = mu_a + floor * mu_b, 1.0, float(floor)
+            variance = va + floor * vb
+        else:
+            n0, n1, m0, m1 = model.table[:, self.groups.get_loc(county)]
+            mean_a, mean_b, aa, ab, ba, bb = _effects.py_func(
+                n0, n1, m0, m1, va, vb, vy, mu_a, mu_b
+            )
+            mean, by_a, by_b = mean_a + floor * mean_b, aa + floor * ba, ab + floor * bb
+            # Given the means, var(a) = va aa, cov(a, b) = va ba and var(b) = vb bb.
+            variance = va * aa + floor * (2 * va * ba + vb * bb)
+        variance = variance + by_a**2 * var_a + 2 * by_a * by_b * cov_ab + by_b**2 * var_b
+        center_a, center_b = model.center
+        return mean + center_a + floor * center_b, np.sqrt(variance + vy), self._mass
 
     def _check_name(self, name: str) -> None:
         if name not in self.parameters:

@@ -30,7 +30,7 @@ import pandas as pd
 import pymc as pm
 from pytensor.tensor import TensorVariable
 
-from funnel.data import check_homes
+from funnel.data import check_homes, check_schools
 from funnel.priors import EIGHT_SCHOOLS, EightSchoolsPriors, Hyperpriors
 
 __all__ = [
@@ -246,7 +246,7 @@ def eight_schools(
         If `priors` is not an `EightSchoolsPriors`.
     """
     _check_priors(priors, EightSchoolsPriors)
-    _check_schools(schools)
+    schools = check_schools(schools)
     with pm.Model(coords={"school": schools["school"].to_numpy()}) as model:
         mu = priors.mu.to_pymc("mu")
         tau = priors.tau.to_pymc("tau")
@@ -254,8 +254,8 @@ def eight_schools(
         pm.Normal(
             "y",
             mu=theta,
-            sigma=schools["se"].to_numpy(float),
-            observed=schools["effect"].to_numpy(float),
+            sigma=schools["se"].to_numpy(),
+            observed=schools["effect"].to_numpy(),
             dims="school",
         )
     return model
@@ -349,25 +349,6 @@ def centeredness_of(parameterization: Parameterization) -> float:
 def _check_priors(priors: object, wanted: type) -> None:
     if not isinstance(priors, wanted):
         raise TypeError(f"priors must be {wanted.__name__}, got {priors!r}")
-
-
-def _check_schools(schools: pd.DataFrame) -> None:
-    for column in ("school", "effect", "se"):
-        if column not in schools.columns:
-            raise ValueError(f"schools has no column {column!r}; it has {list(schools.columns)}")
-    if schools.empty:
-        raise ValueError("schools is empty: it has no row")
-    for column, fine in (
-        ("school", ~schools["school"].duplicated() & schools["school"].notna()),
-        ("effect", np.isfinite(schools["effect"])),
-        ("se", np.isfinite(schools["se"]) & (schools["se"] > 0)),
-    ):
-        if not fine.all():
-            row = int(np.argmin(fine.to_numpy()))
-            raise ValueError(
-                f"{column} {schools[column].iloc[row]} in row {schools.index[row]!r} of schools: "
-                "names must be unique, effects finite, standard errors positive and finite"
-            )
 
 
 def _check_radon(homes: pd.DataFrame, priors: Hyperpriors) -> pd.DataFrame:

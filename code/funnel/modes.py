@@ -29,7 +29,7 @@ from scipy.differentiate import hessian
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import ndtr
 
-from funnel.data import check_homes
+from funnel.data import check_homes, check_schools
 from funnel.exact import ExactPosterior
 from funnel.models import Parameterization, centeredness_of
 from funnel.priors import EIGHT_SCHOOLS, EightSchoolsPriors, Gamma2, Hyperpriors
@@ -395,13 +395,8 @@ def eight_schools(
     """
     if not isinstance(priors, EightSchoolsPriors):
         raise TypeError(f"priors must be EightSchoolsPriors, got {priors!r}")
-    y, se = schools["effect"].to_numpy(float), schools["se"].to_numpy(float)
-    for name, value, good in zip(schools["school"], y, np.isfinite(y), strict=True):
-        if not good:
-            raise ValueError(f"the effect of school {name!r} must be finite, got {value}")
-    for name, value, good in zip(schools["school"], se, np.isfinite(se) & (se > 0), strict=True):
-        if not good:
-            raise ValueError(f"the se of school {name!r} must be positive, got {value}")
+    schools = check_schools(schools)
+    y, se = schools["effect"].to_numpy(), schools["se"].to_numpy()
     constant = float(-np.sum(np.log(se)) - 0.5 * len(y) * LOG_2PI)
     return JointDensity(
         data=_Data(
