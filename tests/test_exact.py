@@ -318,6 +318,30 @@ def test_gaussian_parameters_against_brute_force(few):
             np.testing.assert_allclose(np.ravel(few.density(name, x)), mass @ density, atol=5e-5)
 
 
+@pytest.mark.parametrize("floor", [0, 1])
+def test_one_more_home_against_gaussian_conditioning(few, floor):
+    """At some of the nodes: the line a + b floor of each county, the new one's, and the noise."""
+    line = np.zeros((4, 8))  # of (mu_a, mu_b, a..., b...)
+    line[:3, 2:5] = np.eye(3)
+    line[:3, 5:] = floor * np.eye(3)
+    line[3, :2] = 1, floor
+    predictions = [few.predict_home(floor, county) for county in (*few.groups, None)]
+    for i in range(0, len(few._mass), len(few._mass) // 7):
+        sa, sb, sy = np.sqrt(few._squares[i])
+        mean, cov = dense_effects(FEW_HOMES, MODERATE, sa, sb, sy)
+        variance = np.diag(line @ cov @ line.T) + sy**2
+        variance[3] += sa**2 + floor * sb**2
+        np.testing.assert_allclose([p[0][i] for p in predictions], line @ mean, rtol=1e-7)
+        np.testing.assert_allclose([p[1][i] for p in predictions], np.sqrt(variance), rtol=1e-7)
+    assert predictions[0][2] @ predictions[0][0] == pytest.approx(
+        few.mean("a").iloc[0] + floor * few.mean("b").iloc[0]
+    )
+    with pytest.raises(ValueError, match="no county 'Nowhere' among the 3"):
+        few.predict_home(floor, "Nowhere")
+    with pytest.raises(ValueError, match="only the radon regression"):
+        exact.eight_schools(data.load_eight_schools()).predict_home(floor, None)
+
+
 @pytest.mark.parametrize("priors", [ESSAY, WEAKLY_INFORMATIVE], ids=["essay", "weak"])
 def test_radon_against_a_grid_refined_until_nothing_changes(homes, priors):
     truth = exact.varying_slopes(homes, priors)
@@ -754,7 +778,7 @@ def test_kernels_are_plain_python_underneath(few):
         (exact._weights, (2.0, 1.0, 0.3, 0.2, 0.4)),
         (exact._invert_precision, (2.0, 1.0, 0.3)),
         (exact._integrate_gaussians, (model.table, model.constants, squares)),
-        (exact._integrate_gaussians, (crowded, model.constants, squares * [9, 9, 0.1])),
+        (exact._integrate_gaussians, (crowded, model.constants, 0 * squares + [1, 1, 0.01])),
         (exact._effects, group),
         (exact._effect_moments, (model.table, squares[0], given_scales[0])),
         (exact._average_effects, (model.table, squares, given_scales, mass)),
