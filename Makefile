@@ -17,7 +17,7 @@ book: $(READY) ## execute the chapters and write the site to _build/html
 	@$(BIN)/python -m bookbuild
 
 test: $(READY) ## run every test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
 
 lint: $(READY) ## check style, spelling, types and Markdown
 	@PATH="$$PWD/$(BIN):$$PATH" pre-commit run --all-files

@@ -1,10 +1,8 @@
 """What `fit` asserts, stores, says and leaves unsaid; and its draws against exact answers."""
 
-import _thread
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -568,14 +566,20 @@ def test_a_terminal_shows_one_line(healthy, sampler, monkeypatch, capsys):
     assert "800 of 800 draws" in err.splitlines()[-1]
 
 
-@pytest.mark.slow
-def test_an_interrupted_fit_is_no_fit(healthy):
-    # The draws would take minutes: it is the interrupt that ends them.
-    timer = threading.Timer(2, _thread.interrupt_main)
-    timer.start()
+def test_an_interrupted_fit_is_canceled_and_is_no_fit(model, monkeypatch):
+    canceled = []
+
+    class Run:
+        def wait(self):
+            raise KeyboardInterrupt
+
+        def cancel(self):
+            canceled.append(self)
+
+    monkeypatch.setattr(fitting.nutpie, "sample", lambda *_, **__: Run())
     with pytest.raises(KeyboardInterrupt):
-        fitting.fit(healthy, seed=1, draws=1_000_000, expect_failure=None)
-    timer.join()
+        fitting.fit(model, seed=1)
+    assert canceled
 
 
 def test_an_interrupted_fit_of_pymc_is_no_fit(model, monkeypatch):
