@@ -157,8 +157,6 @@ def predict(
     if floor not in (0, 1):
         raise ValueError(f"floor must be 0 (basement) or 1 (first floor), got {floor!r}")
     if isinstance(posterior, exact.ExactPosterior) and "mu_a" in posterior.parameters:
-        if county is not None:
-            _check_county(county, posterior.groups)
         return Predictive(*posterior.predict_home(floor, county))
     if isinstance(posterior, xr.DataTree) and "posterior" in posterior.children:
         draws = posterior["posterior"].dataset
