@@ -27,6 +27,20 @@ def test_scale_priors_have_the_density_of_their_name(family, size, x):
     np.testing.assert_allclose(ours(size).logpdf(x), theirs(size).logpdf(x), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("family", SCALES)
+@given(size=SIZES, x=st.floats(1e-9, 1e4), p=st.floats(1e-9, 0.9999))
+def test_scale_priors_have_the_probabilities_of_their_name(family, size, x, p):
+    ours, theirs = SCALES[family]
+    np.testing.assert_allclose(ours(size).cdf([-x, 0, x]), theirs(size).cdf([-x, 0, x]), rtol=1e-9)
+    np.testing.assert_allclose(ours(size).quantile(p), theirs(size).ppf(p), rtol=1e-7)
+
+
+@pytest.mark.parametrize("bad", [-0.1, 1.0, math.nan])
+def test_a_quantile_has_a_probability(bad):
+    with pytest.raises(ValueError, match=f"at least 0 and below 1, got {bad}"):
+        priors.HalfNormal(1).quantile([0.5, bad])
+
+
 @given(mean=st.floats(-50, 50), sd=SIZES, x=st.floats(-100, 100))
 def test_normal_is_written_mean_and_standard_deviation(mean, sd, x):
     assert priors.Normal(mean, sd).logpdf(x) == pytest.approx(stats.norm(mean, sd).logpdf(x))

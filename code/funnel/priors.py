@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import special
 
 if TYPE_CHECKING:
     from pytensor.tensor import TensorVariable
@@ -99,6 +100,32 @@ class ScalePrior:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(x >= 0, self._log_density(np.maximum(x, 0)), -np.inf)
 
+    def _cdf(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        raise NotImplementedError
+
+    def cdf(self, x: ArrayLike) -> NDArray[np.float64]:
+        """Probability of at most `x`, any shape."""
+        return self._cdf(np.maximum(np.asarray(x, dtype=float), 0))
+
+    def _quantile(self, p: NDArray[np.float64]) -> NDArray[np.float64]:
+        raise NotImplementedError
+
+    def quantile(self, p: ArrayLike) -> NDArray[np.float64]:
+        """Value that is exceeded with probability ``1 - p``, any shape.
+
+        Quantiles of uniform random numbers are draws from the prior.
+
+        Raises
+        ------
+        ValueError
+            If a probability is not at least 0 and below 1.
+        """
+        p = np.asarray(p, dtype=float)
+        outside = ~((p >= 0) & (p < 1))
+        if outside.any():
+            raise ValueError(f"a probability must be at least 0 and below 1, got {p[outside][0]}")
+        return self._quantile(p)
+
     def to_pymc(self, name: str) -> TensorVariable:
         """Add the prior to the PyMC model in context, as the variable `name`."""
         raise NotImplementedError
@@ -126,6 +153,12 @@ class HalfCauchy(ScalePrior):
     def _log_density(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         return math.log(2 / (math.pi * self.beta)) - np.log1p((x / self.beta) ** 2)
 
+    def _cdf(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return 2 / math.pi * np.arctan(x / self.beta)
+
+    def _quantile(self, p: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self.beta * np.tan(math.pi / 2 * p)
+
     def to_pymc(self, name: str) -> TensorVariable:
         """Add the prior to the PyMC model in context, as the variable `name`."""
         import pymc as pm
@@ -151,6 +184,12 @@ class HalfNormal(ScalePrior):
     def _log_density(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         return 0.5 * math.log(2 / math.pi) - math.log(self.sd) - 0.5 * (x / self.sd) ** 2
 
+    def _cdf(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return special.erf(x / self.sd / math.sqrt(2))
+
+    def _quantile(self, p: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self.sd * math.sqrt(2) * special.erfinv(p)
+
     def to_pymc(self, name: str) -> TensorVariable:
         """Add the prior to the PyMC model in context, as the variable `name`."""
         import pymc as pm
@@ -175,6 +214,12 @@ class Exponential(ScalePrior):
 
     def _log_density(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         return math.log(self.rate) - self.rate * x
+
+    def _cdf(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return -np.expm1(-self.rate * x)
+
+    def _quantile(self, p: NDArray[np.float64]) -> NDArray[np.float64]:
+        return -np.log1p(-p) / self.rate
 
     def to_pymc(self, name: str) -> TensorVariable:
         """Add the prior to the PyMC model in context, as the variable `name`."""
@@ -202,6 +247,12 @@ class Gamma2(ScalePrior):
 
     def _log_density(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         return 2 * math.log(self.rate) + np.log(x) - self.rate * x
+
+    def _cdf(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return special.gammainc(2, self.rate * x)
+
+    def _quantile(self, p: NDArray[np.float64]) -> NDArray[np.float64]:
+        return special.gammaincinv(2, p) / self.rate
 
     def to_pymc(self, name: str) -> TensorVariable:
         """Add the prior to the PyMC model in context, as the variable `name`."""
