@@ -108,8 +108,8 @@ def test_which_hyperpriors_believe_in_homes_beyond_the_record():
 
 
 def test_means_are_the_worse_offender_and_scales_are_not_innocent():
-    scales = replace(priors.ESSAY, mu_a=ABOUT_HOMES.mu_a, mu_b=ABOUT_HOMES.mu_b)
-    means = replace(ABOUT_HOMES, mu_a=priors.ESSAY.mu_a, mu_b=priors.ESSAY.mu_b)
+    scales = replace(priors.ESSAY, mu_a=ABOUT_HOMES.mu_a)
+    means = replace(ABOUT_HOMES, mu_a=priors.ESSAY.mu_a)
     assert basements_above(means, OVERFLOW) > 0.45
     assert 0.001 < basements_above(scales, OVERFLOW) < 0.02
     assert basements_above(scales, PURE) > 5 * basements_above(scales, OVERFLOW)
@@ -333,10 +333,7 @@ def test_the_inverse_gamma_never_settles(truth):
             )
 
         limits = np.log([1e-4, 0.05, 20])
-        low, high = (
-            integrate.quad(weight, a, b, limit=200)[0]
-            for a, b in pairwise(limits)
-        )
+        low, high = (integrate.quad(weight, a, b, limit=200)[0] for a, b in pairwise(limits))
         return low / (low + high)
 
     shares = [alike(epsilon) for epsilon in (0.1, 0.01, 0.001, 0.0001)]
