@@ -9,9 +9,10 @@ import pymc as pm
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import norm
+from scipy.special import logit
+from scipy.stats import beta, multivariate_normal, norm
 
-from funnel import data, models, priors
+from funnel import data, exact, models, priors
 
 # Three counties; the last one has no first-floor measurement.
 SMALL = pd.DataFrame(
@@ -45,8 +46,8 @@ def effects_of(size: int) -> st.SearchStrategy[np.ndarray]:
 def compiled(model: pm.Model, *names: str) -> Callable[[Point], list[np.ndarray]]:
     """Log density, and the named variables, as a function of the free variables.
 
-    Scales are given as scales and the density is with respect to them, although the
-    sampler moves on their logarithms.
+    Scales and shares are given as such and the density is with respect to them, although
+    the sampler moves on logarithms and log odds.
     """
     outputs = [model.logp(jacobian=False), *model.replace_rvs_by_values([model[n] for n in names])]
     function = model.compile_fn(
@@ -56,9 +57,10 @@ def compiled(model: pm.Model, *names: str) -> Callable[[Point], list[np.ndarray]
     def evaluate(point: Point) -> list[np.ndarray]:
         values = {}
         for variable in model.free_RVs:
-            on_log = model.rvs_to_transforms[variable] is not None
             value = np.asarray(point[variable.name], dtype=float)
-            values[model.rvs_to_values[variable].name] = np.log(value) if on_log else value
+            if model.rvs_to_transforms[variable] is not None:
+                value = logit(value) if variable.name == "rho_share" else np.log(value)
+            values[model.rvs_to_values[variable].name] = value
         return function(values)
 
     return evaluate
@@ -232,6 +234,149 @@ def test_neals_funnel_has_nine_dimensions_of_standard_deviation_exp_half_v():
     assert found == pytest.approx(expected, abs=1e-5)
 
 
+# The correlated and the marginal model ------------------------------------------------------
+
+
+@cache
+def correlated_model(intercepts: float, slopes: float) -> Callable[[Point], list[np.ndarray]]:
+    model = models.correlated_slopes(SMALL, PRIORS, intercepts=intercepts, slopes=slopes, eta=1.7)
+    return compiled(model, "a", "b", "rho")
+
+
+def mean_and_sd_of_b(point: Point) -> tuple[np.ndarray, float]:
+    """Of the slopes given the intercepts, from the covariance by Gaussian conditioning."""
+    rho, sigma_a, sigma_b = 2 * point["rho_share"] - 1, point["sigma_a"], point["sigma_b"]
+    covariance = rho * sigma_a * sigma_b
+    mean = point["mu_b"] + covariance / sigma_a**2 * (point["a"] - point["mu_a"])
+    return mean, float(np.sqrt(sigma_b**2 - covariance**2 / sigma_a**2))
+
+
+def test_correlated_effects_are_bivariate_normal_under_an_lkj_prior():
+    point = POINT | {"rho_share": 0.3}
+    sigma, rho = np.array([0.6, 0.3]), 2 * 0.3 - 1
+    covariance = np.outer(sigma, sigma) * np.array([[1, rho], [rho, 1]])
+    pairs = np.column_stack([point["a"], point["b"]])
+    mean = point["a"][COUNTY] + point["b"][COUNTY] * FLOOR
+    expected = log_prior(point, "mu_a", "sigma_a", "mu_b", "sigma_b", "sigma_y")
+    expected += multivariate_normal([1.1, -0.4], covariance).logpdf(pairs).sum()
+    expected += norm.logpdf(Y, mean, point["sigma_y"]).sum() + beta.logpdf(0.3, 1.7, 1.7)
+    found, *_, found_rho = correlated_model(1.0, 1.0)(point)
+    assert found == pytest.approx(expected, abs=1e-6)
+    assert found_rho == pytest.approx(rho)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    pair=st.sampled_from([(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (0.3, 0.6)]),
+    top=st.fixed_dictionaries(
+        {"mu_a": number, "sigma_a": scale, "mu_b": number, "sigma_b": scale, "sigma_y": scale}
+    ),
+    share=st.floats(0.02, 0.98),
+    a=effects_of(3),
+    b=effects_of(3),
+)
+def test_every_centeredness_of_correlated_effects_is_the_same_model(pair, top, share, a, b):
+    intercepts, slopes = pair
+    point = top | {"rho_share": share, "a": a, "b": b}
+    mean_b, sd_b = mean_and_sd_of_b(point)
+    z = {
+        "a_offset": offset(a, top["mu_a"], top["sigma_a"], intercepts),
+        "b_offset": offset(b, mean_b, sd_b, slopes),
+    }
+    log_density, a_back, b_back, _ = correlated_model(intercepts, slopes)(point | z)
+    centered, *_ = correlated_model(1.0, 1.0)(point)
+    jacobian = 3 * (1 - intercepts) * np.log(top["sigma_a"]) + 3 * (1 - slopes) * np.log(sd_b)
+    assert log_density == pytest.approx(centered + jacobian, rel=1e-7, abs=1e-5)
+    np.testing.assert_allclose(a_back, a, atol=1e-8)
+    np.testing.assert_allclose(b_back, b, atol=1e-8)
+
+
+def test_without_correlation_the_correlated_model_is_the_other_one():
+    log_density, *_ = correlated_model(1.0, 1.0)(POINT | {"rho_share": 0.5})
+    expected, *_ = slopes_model(1.0, 1.0)(POINT)
+    assert log_density == pytest.approx(expected + beta.logpdf(0.5, 1.7, 1.7), abs=1e-6)
+
+
+def test_noncentered_correlated_effects_are_the_cholesky_factor_times_z():
+    z = np.array([[0.4, -1.2], [-0.3, 0.8], [1.5, 0.1]])
+    point = POINT | {"rho_share": 0.8, "a_offset": z[:, 0], "b_offset": z[:, 1]}
+    _, a, b, rho = correlated_model(0.0, 0.0)(point)
+    covariance = np.array([[0.36, rho * 0.18], [rho * 0.18, 0.09]])
+    pairs = [1.1, -0.4] + z @ np.linalg.cholesky(covariance).T
+    np.testing.assert_allclose(np.column_stack([a, b]), pairs, rtol=1e-9)
+
+
+@pytest.mark.parametrize("eta", [0, -1, float("nan"), float("inf"), True, "2"])
+def test_eta_is_checked(eta):
+    with pytest.raises(ValueError, match="eta must be a positive finite number") as refusal:
+        models.correlated_slopes(SMALL, PRIORS, intercepts=1, slopes=1, eta=eta)
+    assert repr(eta) in str(refusal.value)
+
+
+@cache
+def marginal_model() -> Callable[[Point], list[np.ndarray]]:
+    return compiled(models.marginal_slopes(SMALL, PRIORS))
+
+
+TOPS = st.fixed_dictionaries(
+    {"mu_a": number, "sigma_a": scale, "mu_b": number, "sigma_b": scale, "sigma_y": scale}
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(TOPS)
+def test_the_marginal_model_is_the_multivariate_normal_of_each_county(top):
+    expected = log_prior(top, "mu_a", "sigma_a", "mu_b", "sigma_b", "sigma_y")
+    for _, county in SMALL.groupby("county", observed=True):
+        x, ones = county["floor"].to_numpy(), np.ones(len(county))
+        covariance = (
+            top["sigma_y"] ** 2 * np.eye(len(x))
+            + top["sigma_a"] ** 2 * np.outer(ones, ones)
+            + top["sigma_b"] ** 2 * np.outer(x, x)
+        )
+        # By its own algebra: SciPy refuses what is nearly singular.
+        deviation = county["log_radon"].to_numpy() - top["mu_a"] - top["mu_b"] * x
+        _, log_det = np.linalg.slogdet(covariance)
+        square = deviation @ np.linalg.solve(covariance, deviation)
+        expected -= 0.5 * (len(x) * np.log(2 * np.pi) + log_det + square)
+    (found,) = marginal_model()(top)
+    assert found == pytest.approx(expected, rel=1e-7, abs=1e-6)
+
+
+def log_integral_over_the_means(log_density: Callable[[float, float], float]) -> float:
+    """Integrate exp(log_density) over two arguments in which it is a quadratic."""
+    xy = [(0, 0), (1, 0), (0, 1), (-1, 0), (0, -1), (1, 1)]
+    rows = [(1, x, y, x * x, x * y, y * y) for x, y in xy]
+    c, x, y, xx, xy_, yy = np.linalg.solve(rows, [log_density(*point) for point in xy])
+    precision = -np.array([[2 * xx, xy_], [xy_, 2 * yy]])
+    right = np.array([x, y])
+    square = right @ np.linalg.solve(precision, right)
+    return c + 0.5 * (square - np.linalg.slogdet(precision)[1]) + np.log(2 * np.pi)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_marginal_model_has_the_exact_density_of_the_scales(homes, seed):
+    rng = np.random.default_rng(seed)
+    scales = dict(
+        zip(["sigma_a", "sigma_b", "sigma_y"], rng.uniform([0.1, 0, 0.5], [1, 1, 1]), strict=True)
+    )
+    density = compiled(models.marginal_slopes(homes, PRIORS))
+    ours = log_integral_over_the_means(
+        lambda mu_a, mu_b: float(density(scales | {"mu_a": mu_a, "mu_b": mu_b})[0])
+    )
+    truth = exact.varying_slopes(homes, PRIORS)
+    theirs = truth.log_density_of_scales(**scales) + truth.log_evidence
+    assert ours == pytest.approx(theirs, abs=1e-5)
+
+
+def test_the_marginal_model_has_five_parameters_and_takes_counties_of_one_floor():
+    names = {variable.name for variable in models.marginal_slopes(SMALL, PRIORS).free_RVs}
+    assert names == {"mu_a", "sigma_a", "mu_b", "sigma_b", "sigma_y"}
+    basements = SMALL[SMALL["floor"] == 0]
+    (log_density,) = compiled(models.marginal_slopes(basements, PRIORS))(POINT)
+    assert np.isfinite(log_density)
+
+
 @pytest.mark.parametrize(
     ("intercepts", "slopes", "free"),
     [
@@ -261,10 +406,11 @@ def test_the_sampler_moves_the_effect_or_its_offset(intercepts, slopes, free):
         lambda p: models.varying_slopes(SMALL, PRIORS, intercepts=p, slopes="centered"),
         lambda p: models.varying_slopes(SMALL, PRIORS, intercepts="centered", slopes=p),
         lambda p: models.varying_intercepts(SMALL, PRIORS, intercepts=p),
+        lambda p: models.correlated_slopes(SMALL, PRIORS, intercepts=p, slopes="centered"),
         lambda p: models.eight_schools(SCHOOLS, effects=p),
         lambda p: models.neal_funnel(x=p),
     ],
-    ids=["intercepts", "slopes", "intercepts alone", "schools", "funnel"],
+    ids=["intercepts", "slopes", "intercepts alone", "correlated", "schools", "funnel"],
 )
 def test_an_unknown_parameterization_is_named(build, unknown):
     with pytest.raises(ValueError, match="between 0 and 1, got ") as refusal:
@@ -277,6 +423,8 @@ BUILDERS = [
     models.unpooled,
     lambda homes, p: models.varying_intercepts(homes, p, intercepts="centered"),
     lambda homes, p: models.varying_slopes(homes, p, intercepts="centered", slopes="centered"),
+    lambda homes, p: models.correlated_slopes(homes, p, intercepts="centered", slopes="centered"),
+    models.marginal_slopes,
 ]
 
 

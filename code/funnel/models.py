@@ -36,7 +36,9 @@ from funnel.priors import EIGHT_SCHOOLS, EightSchoolsPriors, Hyperpriors
 __all__ = [
     "Parameterization",
     "centeredness_of",
+    "correlated_slopes",
     "eight_schools",
+    "marginal_slopes",
     "neal_funnel",
     "pooled",
     "unpooled",
@@ -208,6 +210,140 @@ def varying_slopes(
         # Homes within a county
         sigma_y = priors.sigma_y.to_pymc("sigma_y")
         _observe(homes, a[county] + b[county] * floor, sigma_y)
+    return model
+
+
+def correlated_slopes(
+    homes: pd.DataFrame,
+    priors: Hyperpriors,
+    *,
+    intercepts: Parameterization,
+    slopes: Parameterization,
+    eta: float = 2.0,
+) -> pm.Model:
+    """County intercepts and slopes that are correlated with each other.
+
+    The pair ``(a, b)`` of a county is bivariate normal, with means ``mu_a`` and
+    ``mu_b``, standard deviations ``sigma_a`` and ``sigma_b`` and correlation
+    ``rho``. The Cholesky factor of its covariance,
+
+        L = [[sigma_a, 0], [rho sigma_b, sqrt(1 - rho^2) sigma_b]],
+
+    says how to build the pair in two steps: first ``a``, then ``b`` around a mean
+    that depends on ``a``,
+
+        b ~ Normal(mu_b + rho sigma_b (a - mu_a) / sigma_a, sqrt(1 - rho^2) sigma_b).
+
+    Parameters
+    ----------
+    homes : pandas.DataFrame
+        As in :func:`pooled`.
+    priors : Hyperpriors
+        Priors of the five top-level parameters of :func:`varying_slopes`.
+    intercepts, slopes : {"centered", "noncentered"} or float
+        Parameterization of ``a``, and of ``b`` given ``a``, as in
+        :func:`varying_slopes`. With both noncentered, ``(a, b) = mu + L z``.
+    eta : float
+        Parameter of the LKJ prior, under which ``rho`` has a density proportional
+        to ``(1 - rho^2)^(eta - 1)``: flat at 1, closer to no correlation the larger
+        `eta`. Lewandowski, Kurowicka and Joe (2009), "Generating random correlation
+        matrices based on vines and extended onion method", *Journal of Multivariate
+        Analysis* 100(9). For two effects it is a beta distribution, and is written
+        as one; ``pymc.LKJCholeskyCov`` is for any number.
+
+    Returns
+    -------
+    pymc.Model
+        Variables as in :func:`varying_slopes`, and ``rho``, for which the sampler
+        moves ``rho_share``, the same on the scale from 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        If `homes` is not a table of homes, `intercepts` or `slopes` no
+        parameterization, or `eta` no positive number.
+    TypeError
+        If `priors` is not a `Hyperpriors`.
+    """
+    homes = _check_radon(homes, priors)
+    if isinstance(eta, bool) or not isinstance(eta, Real) or not 0 < eta < math.inf:
+        raise ValueError(f"eta must be a positive finite number, got {eta!r}")
+    county, floor = homes["county"].cat.codes.to_numpy(), homes["floor"].to_numpy()
+    with pm.Model(coords=_radon_coords(homes)) as model:
+        # Between counties
+        mu_a = priors.mu_a.to_pymc("mu_a")
+        sigma_a = priors.sigma_a.to_pymc("sigma_a")
+        mu_b = priors.mu_b.to_pymc("mu_b")
+        sigma_b = priors.sigma_b.to_pymc("sigma_b")
+        rho = pm.Deterministic("rho", 2 * pm.Beta("rho_share", float(eta), float(eta)) - 1)
+        # One pair per county
+        a = _effects("a", mu_a, sigma_a, intercepts, dims="county")
+        mean_b = mu_b + rho * sigma_b * (a - mu_a) / sigma_a
+        b = _effects("b", mean_b, sigma_b * pm.math.sqrt(1 - rho**2), slopes, dims="county")
+        # Homes within a county
+        sigma_y = priors.sigma_y.to_pymc("sigma_y")
+        _observe(homes, a[county] + b[county] * floor, sigma_y)
+    return model
+
+
+def marginal_slopes(homes: pd.DataFrame, priors: Hyperpriors) -> pm.Model:
+    """Model of :func:`varying_slopes` with intercepts and slopes integrated out.
+
+    Only the five top-level parameters are left. Take a county with mean ``m0`` of
+    its ``n0`` basement homes and mean ``m1`` of its ``n1`` first-floor homes. With
+    its effects integrated out, ``(sqrt(n0) m0, sqrt(n1) m1)`` is bivariate normal
+    with covariance
+
+        sigma_y^2 I + sigma_a^2 u u' + sigma_b^2 w w',
+        u = (sqrt(n0), sqrt(n1)),    w = (0, sqrt(n1)),
+
+    and the deviations of the homes from these means depend on ``sigma_y`` alone.
+
+    Parameters
+    ----------
+    homes : pandas.DataFrame
+        As in :func:`pooled`.
+    priors : Hyperpriors
+        Priors of the five top-level parameters.
+
+    Returns
+    -------
+    pymc.Model
+        Variables ``mu_a``, ``sigma_a``, ``mu_b``, ``sigma_b`` and ``sigma_y``. The
+        measurements enter through the potential ``log_likelihood``, with every
+        constant kept: the log density of all measurements, in log pCi/L.
+
+    Raises
+    ------
+    ValueError
+        If `homes` is not a table of homes.
+    TypeError
+        If `priors` is not a `Hyperpriors`.
+    """
+    homes = _check_radon(homes, priors)
+    cells = homes.groupby(["county", "floor"], observed=False)["log_radon"]
+    count = cells.size().unstack(fill_value=0).reindex(columns=[0, 1], fill_value=0).to_numpy(float)
+    mean = cells.mean().unstack().reindex(columns=[0, 1]).fillna(0.0).to_numpy()
+    within = float(((homes["log_radon"] - cells.transform("mean")) ** 2).sum())
+    (n0, n1), (m0, m1) = count.T, mean.T
+    with pm.Model() as model:
+        mu_a = priors.mu_a.to_pymc("mu_a")
+        sigma_a = priors.sigma_a.to_pymc("sigma_a")
+        mu_b = priors.mu_b.to_pymc("mu_b")
+        sigma_b = priors.sigma_b.to_pymc("sigma_b")
+        sigma_y = priors.sigma_y.to_pymc("sigma_y")
+        va, vb, vy = sigma_a**2, sigma_b**2, sigma_y**2
+        # Deviations of the two means, and their covariance.
+        d0, d1 = np.sqrt(n0) * (m0 - mu_a), np.sqrt(n1) * (m1 - mu_a - mu_b)
+        v0, v1, v01 = vy + n0 * va, vy + n1 * (va + vb), np.sqrt(n0 * n1) * va
+        # Their determinant, as a sum in which nothing cancels.
+        det = vy * (vy + n0 * va + n1 * (va + vb)) + n0 * n1 * va * vb
+        square = (v1 * d0**2 - 2 * v01 * d0 * d1 + v0 * d1**2) / det
+        # A floor without homes adds a zero of variance vy, and its degree of freedom.
+        rest = (len(homes) - 2 * len(n0)) * pm.math.log(vy) + within / vy
+        total = pm.math.sum(pm.math.log(det) + square) + rest
+        constant = len(homes) * math.log(2 * math.pi)
+        pm.Potential("log_likelihood", -0.5 * (total + constant))
     return model
 
 
