@@ -149,6 +149,13 @@ def test_which_candidates_lie_among_defensible_factors():
     assert priors.HalfNormal(0.1).quantile(0.95) < np.log(1.25)
 
 
+def test_a_rate_written_as_a_mean():
+    assert 100 < np.exp(stats.gamma(2, scale=1 / 0.25).median()) < 1000
+    meant = stats.gamma(2, scale=0.5 / 2), stats.expon(scale=0.5)
+    assert all(prior.mean() == 0.5 for prior in meant)
+    assert all(1.3 < np.exp(prior.median()) < 1.6 for prior in meant)
+
+
 # Many counties ------------------------------------------------------------------------------
 
 
@@ -170,6 +177,26 @@ def test_the_other_scales_do_not_care(homes):
     chosen = [replace(priors.ESSAY, sigma_a=p, sigma_b=p) for p in FAMILIES.values()]
     upper = [exact.varying_slopes(homes, hyper).quantile("sigma_a", 0.95) for hyper in chosen]
     assert max(upper) / min(upper) < 1.02
+
+
+def test_one_sentence_about_the_upper_end_leaves_the_lower_end_open(homes):
+    limit = np.log(3)
+    chosen = {
+        "HalfCauchy": priors.HalfCauchy(limit / stats.halfcauchy.ppf(0.95)),
+        "HalfNormal": priors.HalfNormal(limit / stats.halfnorm.ppf(0.95)),
+        "Exponential": priors.Exponential(-np.log(0.05) / limit),
+        "Gamma2": priors.Gamma2(stats.gamma(2).ppf(0.95) / limit),
+    }
+    upper, alike = {}, {}
+    for name, prior in chosen.items():
+        assert prior.cdf(limit) == pytest.approx(0.95)
+        posterior = exact.varying_slopes(homes, replace(priors.ESSAY, sigma_a=prior, sigma_b=prior))
+        upper[name] = posterior.quantile("sigma_a", 0.95)
+        alike[name] = posterior.cdf("sigma_b", 0.05)
+    assert max(upper.values()) < 1.05 * min(upper.values())
+    assert alike["HalfCauchy"] > 2 * alike["Exponential"] > 2 * alike["HalfNormal"]
+    assert chosen["HalfCauchy"].cdf(0.1) > 0.5
+    assert alike["HalfNormal"] > 2 * alike["Gamma2"]
 
 
 def test_evidence_falls_with_the_size_and_the_posterior_stays(homes, under):
