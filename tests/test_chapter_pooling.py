@@ -5,7 +5,6 @@ tested as it stands on the page: the cells are taken from there and run. Toleran
 of what is sampled are multiples of its Monte Carlo error.
 """
 
-import itertools
 import re
 from pathlib import Path
 
@@ -67,7 +66,7 @@ def held_out(homes):
     """Squared errors of homes that were held out, for seeds that are not the chapter's."""
     names = {"np": np, "exact": exact, "priors": priors, "homes": homes}
     exec(cell_of_the_page("def predict(train, test)"), names)
-    exec(cell_of_the_page("def hold_out(seed)").split("guesses = ")[0], names)
+    exec(cell_of_the_page("def hold_out(seed)").split("parts = ")[0], names)
     parts = [part for seed in range(100, 103) for part in names["hold_out"](seed)]
     guesses = pd.concat(parts)
     ways = ["none", "complete", "partial"]
@@ -191,8 +190,9 @@ def test_the_data_decide_how_much_to_pool(homes, hyperpriors):
 
 def test_the_model_of_the_page_is_the_shared_one(homes, shared):
     names = {"pm": pm, "homes": homes}
-    exec(cell_of_the_page("as model:"), names)
-    ours, theirs = names["model"].compile_logp(), shared.compile_logp()
+    exec(cell_of_the_page("def varying_intercepts(homes)"), names)
+    ours = names["varying_intercepts"](homes).compile_logp()
+    theirs = shared.compile_logp()
     point, rng = shared.initial_point(), np.random.default_rng(3)
     for _ in range(20):
         point = {name: rng.normal(size=np.shape(value)) for name, value in point.items()}
@@ -241,6 +241,19 @@ def test_the_ranking_changes_and_nobody_is_known_to_be_the_worst(page, truth):
     assert 0.1 < worst[list(truth.groups).index(YOURS)] < worst.max() + 0.02
 
 
+def test_eight_schools_do_not_decide_how_much_to_pool(truth):
+    schools = data.load_eight_schools()
+    flat = priors.EightSchoolsPriors(mu=priors.Normal(0, 10_000), tau=priors.HalfCauchy(5))
+    eight = exact.eight_schools(schools, flat)
+    precision = schools["se"] ** -2
+    together = (precision @ schools["effect"]) / precision.sum()
+    alone = schools.set_index("school")["effect"]["A"]
+    assert together < eight.mean("theta")["A"] < (together + alone) / 2
+    schools_ratio = np.divide(*eight.quantile("tau", [0.975, 0.025]))
+    counties_ratio = np.divide(*truth.quantile("sigma_a", [0.975, 0.025]))
+    assert schools_ratio > 20 * counties_ratio
+
+
 # --- Which is right ---------------------------------------------------------------------
 
 
@@ -278,16 +291,21 @@ def test_the_excess_is_what_theory_predicts(held_out, truth):
 # --- When it hurts ----------------------------------------------------------------------
 
 
-def test_a_county_beyond_the_threshold_loses_by_partial_pooling():
-    rng = np.random.default_rng(4)
-    for sigma_a, n, factor in itertools.product([0.1, 0.3, 1.0], [1, 2, 10, 50], [0.85, 1.15]):
-        sigma_y, surveys = 0.73, 400_000
-        w = n / (n + sigma_y**2 / sigma_a**2)
-        d = factor * sigma_a * np.sqrt(1 + 1 / w)
-        mean = rng.normal(d, sigma_y / np.sqrt(n), surveys)
-        difference = (w * mean - d) ** 2 - (mean - d) ** 2
-        z = difference.mean() / (difference.std() / np.sqrt(surveys))
-        assert z > 4 if factor > 1 else z < -4
+@pytest.mark.parametrize("n", [1, 2, 10, 50])
+@pytest.mark.parametrize("sigma_a", [0.1, 0.3, 1.0])
+def test_a_county_loses_by_partial_pooling_exactly_beyond_the_threshold(sigma_a, n):
+    nodes, weights = np.polynomial.hermite_e.hermegauss(20)
+    weights /= weights.sum()
+    se = 0.73 / np.sqrt(n)
+    w = sigma_a**2 / (sigma_a**2 + se**2)
+    threshold = sigma_a * np.sqrt(1 + 1 / w)
+    assert threshold >= np.sqrt(2) * sigma_a
+    for factor, sign in [(0.999, -1), (1.001, 1)]:
+        d = factor * threshold
+        mean = d + se * nodes  # of the homes, in many surveys
+        loss = weights @ ((w * mean - d) ** 2 - (mean - d) ** 2)
+        assert np.sign(loss) == sign
+        assert weights @ (w * mean - d) == pytest.approx(-(1 - w) * d)  # the bias
 
 
 def test_st_louis_gains_from_its_neighbors_with_two_homes_and_loses_with_ten(homes, page, truth):
@@ -321,14 +339,16 @@ def test_picking_the_highest_mean_fools_raw_means_only(page, truth):
 def test_uranium_halves_how_counties_differ_and_moves_your_level_little(homes, page, truth):
     uranium = homes.groupby("county", observed=True)["log_uranium"].first()
     assert 0.5 < np.corrcoef(uranium, truth.mean("a"))[0, 1] < 0.7
-    names = dict(page, uranium=uranium, home=decisions.predict(truth, floor=0, county=YOURS))
+    home = decisions.predict(truth, floor=0, county=YOURS)
+    names = dict(page, uranium=uranium, home=home, level=truth.mean("a"))
     exec(cell_of_the_page("def with_uranium"), names)
     exec(cell_of_the_page("values = np.array([with_uranium"), names)
     assert 0.35 < names["new_sigma"] / truth.mean("sigma_a") < 0.6
     assert names["median_m"] > 3 * names["sigma_y"] ** 2 / names["sigma_a"] ** 2
     assert abs(names["new_level"] - truth.mean("a")[YOURS]) < truth.sd("a")[YOURS] / 2
     # The grid reaches far enough: its edges hold nothing, but for that at zero.
-    edge = (names["values"][:, 0] > 0) & np.isclose([s for s, _ in names["fine"]], 0.6)
+    edge = np.isclose(names["values"][:, 0], 0.6)
+    assert edge.sum() == 41
     assert names["p"][edge].sum() < 1e-6
 
 
