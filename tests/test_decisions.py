@@ -287,3 +287,39 @@ def test_bad_arguments(truth):
     for wrong in (schools, schools.draws(8, seed=1), xr.DataTree(), None):
         with pytest.raises(TypeError, match="radon"):
             decisions.predict(wrong, floor=0, county=None)
+
+
+# ---- a point as if it were known
+
+
+def known_point(groups=3):
+    effects = {"a": np.linspace(1, 2, groups), "b": np.linspace(-1, 0, groups)}
+    return {"mu_a": 1.5, "sigma_a": 0.3, "mu_b": -0.5, "sigma_b": 0.4, "sigma_y": 0.7, **effects}
+
+
+@pytest.mark.parametrize("floor", [0, 1])
+def test_a_point_predicts_with_one_normal(floor):
+    names = ["Aitkin", "Anoka", "Steele"]
+    known = decisions.as_if_known(known_point(), names)
+    old = decisions.predict(known, floor=floor, county="Anoka")
+    assert old.mean == pytest.approx([1.5 - 0.5 * floor])
+    assert old.sd == pytest.approx([0.7])
+    new = decisions.predict(known, floor=floor, county=None)
+    assert new.mean == pytest.approx([1.5 - 0.5 * floor])
+    assert new.sd == pytest.approx([math.sqrt(0.3**2 + 0.7**2 + floor * 0.4**2)])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"b": None}, "no 'b'"),
+        ({"a": np.zeros(2)}, "a must be 3 finite numbers"),
+        ({"mu_a": np.nan}, "mu_a must be a finite number"),
+        ({"sigma_b": -0.1}, r"sigma_b is a standard deviation, got -0\.1"),
+        ({"sigma_y": 0.0}, r"sigma_y is a standard deviation, got 0\.0"),
+    ],
+)
+def test_points_that_cannot_be_known(change, message):
+    point = {k: v for k, v in (known_point() | change).items() if v is not None}
+    with pytest.raises(ValueError, match=message):
+        decisions.as_if_known(point, ["Aitkin", "Anoka", "Steele"])

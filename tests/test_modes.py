@@ -430,3 +430,63 @@ def test_bad_arguments(few_homes, schools):
         approximation.cdf("sigma_b", 1.0)
     with pytest.raises(ValueError, match=r"-1\."):
         approximation.cdf("tau", -1.0)
+
+
+# ---- the best for given scales
+
+
+def test_given_scales_the_point_is_the_mean_and_the_mode(few_homes):
+    scales = {"sigma_a": 0.3, "sigma_b": 0.2, "sigma_y": 0.7}
+    build = {"intercepts": "centered", "slopes": 0.5, "jacobian": True}
+    density = modes.varying_slopes(few_homes, priors.WEAKLY_INFORMATIVE, **build)
+    point = density.given(**scales)
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        near = dict(point)
+        for name in ("mu_a", "mu_b", "a", "b"):
+            near[name] = point[name] + 0.05 * rng.normal(size=np.shape(point[name]))
+        assert density(near) < density(point)
+    # The mean of b given the scales, by dense algebra: prior covariance and design.
+    county = few_homes["county"].cat.codes.to_numpy()
+    x = few_homes["floor"].to_numpy(float)
+    member = (county[:, None] == np.arange(8)).astype(float)
+    design = np.hstack([np.ones((len(x), 1)), x[:, None], member, member * x[:, None]])
+    variance = np.r_[100.0, 100.0, np.full(8, 0.3**2), np.full(8, 0.2**2)]
+    precision = design.T @ design / 0.7**2 + np.diag(1 / variance)
+    mean = np.linalg.solve(precision, design.T @ few_homes["log_radon"].to_numpy() / 0.7**2)
+    np.testing.assert_allclose(point["b"], mean[1] + mean[10:], atol=1e-10)
+    np.testing.assert_allclose(point["a"], mean[0] + mean[2:10], atol=1e-10)
+
+
+def test_a_scale_of_zero_gives_one_slope_to_all(few_homes):
+    density = modes.varying_slopes(
+        few_homes, priors.ESSAY, intercepts="centered", slopes="centered", jacobian=False
+    )
+    point = density.given(sigma_a=0.3, sigma_b=0.0, sigma_y=0.7)
+    np.testing.assert_array_equal(point["b"], np.full(8, point["mu_b"]))
+
+
+def test_given_the_scales_of_the_mode_it_is_the_mode(few_homes):
+    density = modes.varying_slopes(
+        few_homes, priors.ESSAY, intercepts=0.0, slopes=0.0, jacobian=True
+    )
+    mode = density.mode()
+    point = density.given(**{name: mode.point[name] for name in density.scales})
+    assert density(point) == pytest.approx(mode.log_density, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("scales", "message"),
+    [
+        ({"sigma_a": 0.3, "sigma_b": 0.2}, "the scales are"),
+        ({"sigma_a": 0.3, "sigma_b": -0.2, "sigma_y": 0.7}, r"sigma_b .* at least 0"),
+        ({"sigma_a": np.nan, "sigma_b": 0.2, "sigma_y": 0.7}, r"sigma_a .* at least 0"),
+        ({"sigma_a": 0.3, "sigma_b": 0.2, "sigma_y": 0.0}, r"sigma_y .* positive"),
+    ],
+)
+def test_bad_scales_are_refused(few_homes, scales, message):
+    density = modes.varying_slopes(
+        few_homes, priors.ESSAY, intercepts=0.0, slopes=0.0, jacobian=False
+    )
+    with pytest.raises(ValueError, match=message):
+        density.given(**scales)

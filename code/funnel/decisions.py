@@ -21,6 +21,7 @@ and a single number for it is itself a simplification: homes differ.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -37,6 +38,7 @@ __all__ = [
     "ExpectedLoss",
     "Predictive",
     "Stakes",
+    "as_if_known",
     "expected_loss",
     "predict",
     "probability_above_action_level",
@@ -186,6 +188,49 @@ def _predict_from_draws(draws: xr.Dataset, floor: int, county: str | None) -> Pr
 def _check_county(county: str, counties: ArrayLike) -> None:
     if county not in np.asarray(counties):
         raise ValueError(f"the survey has no county {county!r}; use None for a new one")
+
+
+def as_if_known(point: Mapping[str, ArrayLike], counties: Sequence[str]) -> xr.DataTree:
+    """Turn a single point into a posterior that is sure of it: draws, but only one.
+
+    This is what plugging in an estimate means. Everything that takes draws, such as
+    :func:`predict`, then treats the point as known.
+
+    Parameters
+    ----------
+    point : mapping
+        A value for each parameter of the radon regression with varying slopes, such as
+        :attr:`funnel.modes.JointMode.point`.
+    counties : sequence of str
+        Names of the counties, in the order of ``a`` and ``b``.
+
+    Returns
+    -------
+    xarray.DataTree
+        Group ``posterior``, with one chain of one draw.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is missing or not finite, or has no value for each county, or if
+        a scale is negative, or that of the homes 0.
+    """
+    numbers = ("mu_a", "sigma_a", "mu_b", "sigma_b", "sigma_y")
+    dims: dict[str, tuple[str, ...]] = dict.fromkeys(numbers, ())
+    dims |= dict.fromkeys(("a", "b"), ("county",))
+    values = {}
+    for name, dim in dims.items():
+        if name not in point:
+            raise ValueError(f"the point has no {name!r}; it has {list(point)}")
+        value = np.asarray(point[name], dtype=float)
+        if value.shape != (len(counties),) * len(dim) or not np.all(np.isfinite(value)):
+            wanted = f"{len(counties)} finite numbers" if dim else "a finite number"
+            raise ValueError(f"{name} must be {wanted}, got {point[name]!r}")
+        if name.startswith("sigma") and (value < 0 or (name == "sigma_y" and value == 0)):
+            raise ValueError(f"{name} is a standard deviation, got {point[name]!r}")
+        values[name] = (("chain", "draw", *dim), value[np.newaxis, np.newaxis])
+    draw = xr.Dataset(values, coords={"chain": [0], "draw": [0], "county": list(counties)})
+    return xr.DataTree.from_dict({"posterior": draw})
 
 
 @dataclass(frozen=True)

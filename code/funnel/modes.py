@@ -221,6 +221,38 @@ class JointDensity:
         point = self._point(scales, *self._best(scales))
         return JointMode(True, point, self._profile(scales), self.rates, self.ridge)
 
+    def given(self, **scales: float) -> Point:
+        """Take the best means and effects for given scales.
+
+        Given the scales they are normal, so the point is their mean as well, and it is
+        the same in all coordinates. This is what one plugs in after estimating scales.
+
+        Parameters
+        ----------
+        **scales : float
+            Each scale by name, as in ``sigma_a=0.3, sigma_b=0.2, sigma_y=0.7``. Those
+            between groups may be 0.
+
+        Returns
+        -------
+        dict
+            A value for each variable, as in :class:`JointMode`.
+
+        Raises
+        ------
+        ValueError
+            If the names are not those of the scales, or a scale is negative or not
+            finite, or that of the noise is 0.
+        """
+        if set(scales) != set(self.scales):
+            raise ValueError(f"the scales are {list(self.scales)}, got {list(scales)}")
+        for name, value in scales.items():
+            if not (math.isfinite(value) and value >= 0) or (name == self.noise and value == 0):
+                bound = "positive" if name == self.noise else "at least 0"
+                raise ValueError(f"{name} must be finite and {bound}, got {value!r}")
+        values = np.array([scales[name] for name in self.scales], dtype=float)
+        return self._point(values, *self._best(values))
+
     # What follows works in noncentered coordinates: scales (..), means mu (K), offsets z (J, K),
     # effects mu + s z. They exist at a scale of 0 too.
 
