@@ -117,6 +117,28 @@ def test_few_draws_diverge(runs):
     assert np.median(shares) < 0.01
 
 
+def test_the_number_of_divergences_does_not_tell_how_wrong_a_run_is(truth, runs, careful_runs):
+    alike = truth.cdf("sigma_b", ALIKE)
+    independent = np.sqrt(alike * (1 - alike) / sigma_b(runs[0]).size)
+    every = [*runs, *careful_runs]
+    hits = np.array([fitting.divergences(run) for run in every])
+    errors = np.array([(sigma_b(run) < ALIKE).mean() - alike for run in every])
+    few = hits <= np.median(hits)
+    assert np.median(abs(errors[few])) > 4 * independent
+    # Without the divergent draws the answers are what they were.
+    kept = [sigma_b(run)[~run.sample_stats["diverging"].to_numpy()] for run in every]
+    moved = np.array([(draws < ALIKE).mean() - alike for draws in kept]) - errors
+    assert np.median(abs(moved)) < 0.1 * np.median(abs(errors))
+
+
+def test_draws_that_miss_the_neck_altogether_pass_every_diagnostic(truth):
+    draws = truth.draws(20_000, seed=5).posterior["sigma_b"].to_numpy().ravel()
+    blind = draws[draws >= ALIKE]
+    chains = blind[: len(blind) // 4 * 4].reshape(4, -1)
+    assert fitting.diagnose(az.from_dict({"posterior": {"sigma_b": chains}}))["passed"].all()
+    assert truth.cdf("sigma_b", ALIKE) > 0.05
+
+
 def test_which_diagnostic_notices(runs):
     of_sigma_b = [fitting.diagnose(run).loc["sigma_b"] for run in runs]
     old = [

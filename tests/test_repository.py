@@ -127,6 +127,15 @@ def test_folders_in_the_readme_exist():
     assert all((ROOT / folder).is_dir() for folder in folders)
 
 
+def test_each_common_confusion_is_settled_by_a_picture_and_an_exercise():
+    answers = [line for line in text("book/confusions.md").splitlines() if line.startswith(": ")]
+    assert len(answers) >= 9
+    for answer in answers:
+        (picture,) = re.findall(r"{numref}`fig-(\w+)-", answer)
+        (exercise,) = re.findall(r"{ref}`ex-(\w+)-", answer)
+        assert picture == exercise in chapters()
+
+
 def test_map_links_exactly_the_chapters_that_are_written():
     index = load(BOOK / "index.md")
     (table,) = [block for block in index.walk() if block.options.get("name") == "tab-index-map"]

@@ -200,7 +200,7 @@ def as_if_known(point: Mapping[str, ArrayLike], counties: Sequence[str]) -> xr.D
     ----------
     point : mapping
         A value for each parameter of the radon regression with varying slopes, such as
-        :attr:`funnel.modes.JointMode.point`.
+        ``JointMode.point`` of :mod:`funnel.modes`.
     counties : sequence of str
         Names of the counties, in the order of ``a`` and ``b``.
 
