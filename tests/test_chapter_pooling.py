@@ -217,23 +217,23 @@ def test_the_sampler_passes_and_agrees_with_the_exact_posterior(shared, truth, s
 
 
 def test_raw_means_spread_more_than_counties_and_shrunken_ones_less(page, truth):
-    level, r, n = truth.mean("a"), page["r"], page["n"]
-    assert level.std() < truth.mean("sigma_a") < r.std()
-    moved = (r - level).abs()
+    level, own, n = truth.mean("a"), page["own"], page["n"]
+    assert level.std() < truth.mean("sigma_a") < own.std()
+    moved = (own - level).abs()
     assert moved[n <= 2].mean() > 10 * moved[n >= 20].mean()
     # Each level lies between its own mean and the population's, or nearly.
-    assert np.corrcoef(r - truth.mean("mu_a"), level - truth.mean("mu_a"))[0, 1] > 0.85
+    assert np.corrcoef(own - truth.mean("mu_a"), level - truth.mean("mu_a"))[0, 1] > 0.85
 
 
 def test_counties_shrink_to_the_typical_county_and_not_to_the_typical_home(homes, page, truth):
     _, line = np.polyfit(homes["floor"], homes["log_radon"], 1)
     assert truth.mean("mu_a") - line > 2 * truth.sd("mu_a")
     large = page["n"].nlargest(8).index
-    assert page["r"][large].mean() < line
+    assert page["own"][large].mean() < line
 
 
 def test_the_ranking_changes_and_nobody_is_known_to_be_the_worst(page, truth):
-    assert page["r"].idxmax() == YOURS
+    assert page["own"].idxmax() == YOURS
     assert truth.mean("a").idxmax() != YOURS
     levels = truth.draws(8000, seed=30).posterior["a"]
     worst = np.bincount(levels.argmax("county").to_numpy().ravel(), minlength=85) / 8000
