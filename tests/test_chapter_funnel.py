@@ -90,6 +90,7 @@ def test_most_runs_report_less_than_half_of_the_tail_and_are_sure_of_it(truth, r
     below = [(run.posterior["sigma_b"] < ALIKE).astype(float).to_dataset(name="q") for run in runs]
     errors = np.nan_to_num([float(az.mcse(q).q) for q in below])
     assert (answers + 2 * errors < alike).sum() >= 8
+    assert (answers == 0).sum() >= 3, "some say exactly nought"
 
 
 def test_the_runs_hardly_see_anything_below_two_hundredths(truth, runs):
@@ -104,7 +105,7 @@ def test_the_wall_is_where_the_stability_limit_puts_it(which, truth, request):
     predicted = np.median([wall(run) for run in runs])
     assert 0.7 < lowest / predicted < 4
     # As many independent draws would have gone far below.
-    assert lowest > 20 * truth.quantile("sigma_b", 0.5 / DRAWS_PER_CHAIN)
+    assert lowest > 20 * truth.quantile("sigma_b", 1 - 0.5 ** (1 / DRAWS_PER_CHAIN))
 
 
 def test_divergences_sit_low(truth, runs):
@@ -129,9 +130,10 @@ def test_the_number_of_divergences_does_not_tell_how_wrong_a_run_is(truth, runs,
     kept = [sigma_b(run)[~run.sample_stats["diverging"].to_numpy()] for run in every]
     moved = np.array([(draws < ALIKE).mean() - alike for draws in kept]) - errors
     assert np.median(abs(moved)) < 0.1 * np.median(abs(errors))
+    assert (moved < independent).all(), "where dropping them moves an answer, it moves it down"
 
 
-def test_draws_that_miss_the_neck_altogether_pass_every_diagnostic(truth):
+def test_draws_that_miss_the_neck_altogether_pass_r_hat_and_both_ess(truth):
     draws = truth.draws(20_000, seed=5).posterior["sigma_b"].to_numpy().ravel()
     blind = draws[draws >= ALIKE]
     chains = blind[: len(blind) // 4 * 4].reshape(4, -1)
@@ -155,7 +157,7 @@ def test_the_energy_of_a_funnel_is_seen_by_e_bfmi_and_cured_by_coordinates(
     homes, truth, runs, careful_runs
 ):
     for run in [*runs, *careful_runs]:
-        assert float(az.bfmi(run)["energy"].min()) < 0.3
+        assert float(az.bfmi(run)["energy"].max()) < 0.3
     draws = truth.draws(40_000, seed=3).posterior
     counties, dimension = draws.sizes["county"], 175
     variance = float(np.log(draws["sigma_b"]).var())
@@ -174,7 +176,7 @@ def test_smaller_steps_move_the_wall_but_the_draws_stay_worth_little(truth, runs
         return np.array([(sigma_b(run) < ALIKE).mean() for run in group])
 
     assert np.median([wall(r) for r in careful_runs]) < np.median([wall(r) for r in runs]) / 2
-    assert np.median(answers(careful_runs)) > 2 * np.median(answers(runs))
+    assert np.median(answers(careful_runs)) > max(alike / 4, 2 * np.median(answers(runs)))
     cost = [np.mean([fitting.gradients(r) for r in group]) for group in (careful_runs, runs)]
     assert cost[0] > 2 * cost[1]
     for group in (runs, careful_runs):
@@ -189,6 +191,11 @@ def test_which_expectations_are_right(truth, runs):
 
     for name in ["mu_a", "sigma_a", "sigma_y"]:
         assert abs(np.median(error(name))) < 0.1, name
+    # They change little between the mouth and the neck.
+    draws = truth.draws(40_000, seed=4).posterior
+    for name in ["mu_a", "sigma_a", "sigma_y"]:
+        in_neck = float(draws[name].where(draws["sigma_b"] < ALIKE).mean())
+        assert abs(in_neck - truth.mean(name)) < 0.5 * truth.sd(name), name
     # The mean of sigma_b looks right: off by a fraction of a standard deviation ...
     shift = error("sigma_b")
     assert abs(shift.mean()) < 0.35

@@ -336,6 +336,15 @@ def test_picking_the_highest_mean_fools_raw_means_only(page, truth):
 # --- Exchangeability, and slopes --------------------------------------------------------
 
 
+def test_a_thousand_more_homes_of_st_louis_hardly_change_your_answer(homes, truth):
+    louis = homes[homes["county"] == "St. Louis"]
+    more = pd.concat([homes, louis.sample(1000, replace=True, random_state=1)], ignore_index=True)
+    level = exact.varying_intercepts(more, priors.ESSAY).mean("a")[YOURS]
+    assert abs(level - truth.mean("a")[YOURS]) < 0.2 * truth.sd("a")[YOURS]
+    lines = [np.polynomial.Polynomial.fit(h["floor"], h["log_radon"], 1)(0) for h in (homes, more)]
+    assert lines[0] - lines[1] > 0.2
+
+
 def test_uranium_halves_how_counties_differ_and_moves_your_level_little(homes, page, truth):
     uranium = homes.groupby("county", observed=True)["log_uranium"].first()
     assert 0.5 < np.corrcoef(uranium, truth.mean("a"))[0, 1] < 0.7
@@ -346,6 +355,13 @@ def test_uranium_halves_how_counties_differ_and_moves_your_level_little(homes, p
     assert 0.35 < names["new_sigma"] / truth.mean("sigma_a") < 0.6
     assert names["median_m"] > 3 * names["sigma_y"] ** 2 / names["sigma_a"] ** 2
     assert abs(names["new_level"] - truth.mean("a")[YOURS]) < truth.sd("a")[YOURS] / 2
+    # Rock County reads low although its soil is rich: there both pull up.
+    rock = dict(names, yours="Rock", home=decisions.predict(truth, floor=0, county="Rock"))
+    rock["j"] = list(page["n"].index).index("Rock")
+    rock["y_mean"], rock["x_mean"] = page["by_county"][["log_radon", "floor"]].mean().loc["Rock"]
+    exec(cell_of_the_page("def with_uranium"), rock)
+    exec(cell_of_the_page("values = np.array([with_uranium"), rock)
+    assert rock["new_level"] - truth.mean("a")["Rock"] > 0.2
     # The grid reaches far enough: its edges hold nothing, but for that at zero.
     edge = np.isclose(names["values"][:, 0], 0.6)
     assert edge.sum() == 41
