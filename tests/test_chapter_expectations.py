@@ -86,7 +86,7 @@ def test_wherever_an_optimizer_stops_the_density_still_rises(homes, fully_center
         assert np.ptp(point["b"]) < 1e-3
         stops.append(float(point["sigma_b"]))
     assert max(stops) < 1e-3
-    assert len(set(stops)) == len(stops), "each stops elsewhere"
+    assert max(stops) > 1.5 * min(stops), "they stop at different places"
 
 
 def test_the_ridge_gains_j_log_ten_for_every_tenth(fully_centered):
@@ -153,6 +153,8 @@ def test_noncentered_the_height_rises_to_the_right_and_the_volume_falls(homes, t
     left = np.array([1e-3, 1e-2])
     mass = log_mass(truth, middle, left)
     still = mass - log_height(homes, middle, left, "noncentered")
+    falls = np.diff(log_height(homes, middle, left, "noncentered"))
+    assert falls[0] == pytest.approx(np.diff(mass)[0], abs=0.1)
     assert abs(np.diff(still)[0]) < 0.1
 
 
@@ -247,6 +249,8 @@ def test_three_dollars_against_one_ask_for_the_upper_quartile(truth):
 def test_the_mean_of_a_new_home_is_well_above_its_median(truth):
     home = decisions.predict(truth, floor=0, county=None)
     assert home.expected_activity(1000) > 1.3 * data.to_activity(home.quantile(0.5))
+    # Any bound from a hundred on gives nearly the same number.
+    assert home.expected_activity(100) == pytest.approx(home.expected_activity(1e9), rel=2e-3)
 
 
 # ---- typical draws
@@ -389,6 +393,7 @@ def test_what_the_wrong_decisions_cost(predictions):
     assert exposure > 20 * predictions["posterior"]["new", 1].expected_activity(1000)
     # Identical slopes leave first floors that should be fixed.
     missed = gain["posterior"][wrong["identical slopes"]]
+    assert (gain["identical slopes"] <= 0)[wrong["identical slopes"]].all()
     assert missed.xs(1, level="floor").abs().sum() > 0.8 * missed.abs().sum()
 
 

@@ -103,6 +103,7 @@ def test_noncentered_slopes_get_the_tail_right_and_centered_ones_fail(truth, rad
     assert np.all(errors < 0.02)
     assert all(map(healthy, radon("centered", "noncentered")))
     assert not any(map(healthy, radon("centered", "centered")))
+    assert not any(map(healthy, radon("noncentered", "centered")))
 
 
 def test_noncentered_slopes_reach_far_below_the_wall(radon):
@@ -140,7 +141,7 @@ def test_the_better_way_depends_on_the_data(r, better):
     rates = {way: np.mean([efficiency(run, "tau") for run in runs[way]]) for way in runs}
     assert rates[better] > 2 * rates[worse]
     assert all(map(healthy, runs[better]))
-    if r in (0.1, 100):
+    if r in (0.1, 1, 100):
         assert not any(map(healthy, runs[worse]))
     if r == 100:
         posterior = runs[worse][0].posterior
@@ -169,10 +170,10 @@ def test_the_marginal_model_gets_the_tail_right_for_fewer_gradients(homes, truth
     assert np.all(np.abs(answers - truth.cdf("sigma_b", ALIKE)) < 4 * errors)
     rate = np.mean([efficiency(run, "sigma_b") for run in runs])
     best = np.mean([efficiency(run, "sigma_b") for run in radon("centered", "noncentered")])
-    assert rate > 2 * best
+    assert rate > 1.5 * best
 
 
-def test_two_parameterizations_of_correlated_effects_agree(homes):
+def test_two_parameterizations_of_correlated_effects_agree(homes, truth):
     found = {}
     for intercepts in ("centered", "noncentered"):
         model = models.correlated_slopes(
@@ -181,6 +182,7 @@ def test_two_parameterizations_of_correlated_effects_agree(homes):
         run = fitting.fit(model, seed=1000, expect_failure=None)
         assert healthy(run)
         found[intercepts] = run.posterior["rho"]
+        assert abs(below([run])[0][0] - truth.cdf("sigma_b", ALIKE)) < 0.03
     error = np.hypot(*[float(az.mcse(rho.to_dataset(name="rho")).rho) for rho in found.values()])
     means = [float(rho.mean()) for rho in found.values()]
     assert abs(means[0] - means[1]) < 4 * error
