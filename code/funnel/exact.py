@@ -36,7 +36,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from funnel.data import check_homes, check_schools
-from funnel.priors import EIGHT_SCHOOLS, EightSchoolsPriors, Hyperpriors, Normal, ScalePrior
+from funnel.priors import (
+    EIGHT_SCHOOLS,
+    EightSchoolsPriors,
+    Hyperpriors,
+    Normal,
+    ScalePrior,
+    check_priors,
+)
 from funnel.quadrature import TOLERANCE, integrate
 
 __all__ = [
@@ -332,8 +339,7 @@ def _make_model(
 
 
 def _radon_model(homes: pd.DataFrame, priors: Hyperpriors, *, slopes: bool) -> _Model:
-    if not isinstance(priors, Hyperpriors):
-        raise TypeError(f"priors must be a Hyperpriors, got {priors!r}")
+    check_priors(priors, Hyperpriors)
     homes = check_homes(homes)
     county = homes["county"].cat
     cell = 2 * county.codes.to_numpy(dtype=np.int64) + homes["floor"].to_numpy(dtype=np.int64)
@@ -365,8 +371,7 @@ def _radon_model(homes: pd.DataFrame, priors: Hyperpriors, *, slopes: bool) -> _
 
 
 def _schools_model(schools: pd.DataFrame, priors: EightSchoolsPriors) -> _Model:
-    if not isinstance(priors, EightSchoolsPriors):
-        raise TypeError(f"priors must be EightSchoolsPriors, got {priors!r}")
+    check_priors(priors, EightSchoolsPriors)
     schools = check_schools(schools)
     effect, se = schools["effect"].to_numpy(), schools["se"].to_numpy()
     nothing = np.zeros(len(se))

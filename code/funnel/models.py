@@ -31,7 +31,7 @@ import pymc as pm
 from pytensor.tensor import TensorVariable
 
 from funnel.data import check_homes, check_schools
-from funnel.priors import EIGHT_SCHOOLS, EightSchoolsPriors, Hyperpriors
+from funnel.priors import EIGHT_SCHOOLS, EightSchoolsPriors, Hyperpriors, check_priors
 
 __all__ = [
     "Parameterization",
@@ -381,7 +381,7 @@ def eight_schools(
     TypeError
         If `priors` is not an `EightSchoolsPriors`.
     """
-    _check_priors(priors, EightSchoolsPriors)
+    check_priors(priors, EightSchoolsPriors)
     schools = check_schools(schools)
     with pm.Model(coords={"school": schools["school"].to_numpy()}) as model:
         mu = priors.mu.to_pymc("mu")
@@ -482,13 +482,8 @@ def centeredness_of(parameterization: Parameterization) -> float:
     )
 
 
-def _check_priors(priors: object, wanted: type) -> None:
-    if not isinstance(priors, wanted):
-        raise TypeError(f"priors must be {wanted.__name__}, got {priors!r}")
-
-
 def _check_radon(homes: pd.DataFrame, priors: Hyperpriors) -> pd.DataFrame:
-    _check_priors(priors, Hyperpriors)
+    check_priors(priors, Hyperpriors)
     return check_homes(homes)
 
 

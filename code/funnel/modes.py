@@ -32,7 +32,7 @@ from scipy.special import ndtr
 from funnel.data import check_homes, check_schools
 from funnel.exact import ExactPosterior
 from funnel.models import Parameterization, centeredness_of
-from funnel.priors import EIGHT_SCHOOLS, EightSchoolsPriors, Gamma2, Hyperpriors
+from funnel.priors import EIGHT_SCHOOLS, EightSchoolsPriors, Gamma2, Hyperpriors, check_priors
 
 __all__ = [
     "JointDensity",
@@ -371,8 +371,7 @@ def varying_slopes(
     TypeError
         If `priors` is not a `Hyperpriors`.
     """
-    if not isinstance(priors, Hyperpriors):
-        raise TypeError(f"priors must be Hyperpriors, got {priors!r}")
+    check_priors(priors, Hyperpriors)
     homes = check_homes(homes)
     y = homes["log_radon"].to_numpy()
     design = np.stack([np.ones(len(y)), homes["floor"].to_numpy(float)], axis=1)
@@ -425,8 +424,7 @@ def eight_schools(
     TypeError
         If `priors` is not an `EightSchoolsPriors`.
     """
-    if not isinstance(priors, EightSchoolsPriors):
-        raise TypeError(f"priors must be EightSchoolsPriors, got {priors!r}")
+    check_priors(priors, EightSchoolsPriors)
     schools = check_schools(schools)
     y, se = schools["effect"].to_numpy(), schools["se"].to_numpy()
     constant = float(-np.sum(np.log(se)) - 0.5 * len(y) * LOG_2PI)

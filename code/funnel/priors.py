@@ -34,6 +34,7 @@ __all__ = [
     "Hyperpriors",
     "Normal",
     "ScalePrior",
+    "check_priors",
 ]
 
 
@@ -328,6 +329,25 @@ class EightSchoolsPriors:
 
     def __post_init__(self) -> None:
         _check_fields(self, means=("mu",))
+
+
+def check_priors(priors: object, wanted: type) -> None:
+    """Refuse what is not a set of priors of the wanted kind.
+
+    Parameters
+    ----------
+    priors : object
+        What was given as priors.
+    wanted : type
+        `Hyperpriors` or `EightSchoolsPriors`.
+
+    Raises
+    ------
+    TypeError
+        If `priors` is something else.
+    """
+    if not isinstance(priors, wanted):
+        raise TypeError(f"priors must be {wanted.__name__}, got {priors!r}")
 
 
 #: The essay's priors: almost flat means, half-Cauchy(5) scales.
