@@ -18,6 +18,8 @@ from funnel import data
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+    from funnel.exact import ExactPosterior
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -25,6 +27,14 @@ ROOT = Path(__file__).parents[1]
 def homes() -> pd.DataFrame:
     """The 919 Minnesota homes."""
     return data.load_radon()
+
+
+@pytest.fixture(scope="session")
+def truth(homes: pd.DataFrame) -> "ExactPosterior":
+    """The exact posterior that the chapters judge by: varying slopes, the essay's hyperpriors."""
+    from funnel import exact, priors  # compiled code, which other tests do without
+
+    return exact.varying_slopes(homes, priors.ESSAY)
 
 
 @pytest.fixture(scope="session")

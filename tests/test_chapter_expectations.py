@@ -20,11 +20,6 @@ GROUPS = 85
 
 
 @pytest.fixture(scope="module")
-def truth(homes):
-    return exact.varying_slopes(homes, priors.ESSAY)
-
-
-@pytest.fixture(scope="module")
 def joint(homes):
     """The joint density in the chapter's three coordinate systems."""
     ways = {

@@ -10,17 +10,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from funnel import exact, fitting, hmc, models, priors
+from funnel import fitting, hmc, models, priors
 
 pytestmark = pytest.mark.slow
 
 ALIKE = 0.05
 DRAWS_PER_CHAIN = 2000
-
-
-@pytest.fixture(scope="module")
-def truth(homes):
-    return exact.varying_slopes(homes, priors.ESSAY)
 
 
 @pytest.fixture(scope="module")

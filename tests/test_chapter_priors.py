@@ -33,11 +33,6 @@ PURE = data.to_log_radon(constants.N_A / 22.4 * np.log(2) / (3.8235 * constants.
 
 
 @pytest.fixture(scope="module")
-def truth(homes):
-    return exact.varying_slopes(homes, priors.ESSAY)
-
-
-@pytest.fixture(scope="module")
 def under(homes):
     """Make the exact posterior with another prior of sigma_b, each once."""
     known = {}

@@ -54,11 +54,6 @@ def below(runs):
 
 
 @pytest.fixture(scope="module")
-def truth(homes):
-    return exact.varying_slopes(homes, priors.ESSAY)
-
-
-@pytest.fixture(scope="module")
 def radon(homes):
     """Runs of the radon model in any parameterization, made once each."""
     made = {}

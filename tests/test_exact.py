@@ -507,11 +507,6 @@ def test_an_improper_posterior_is_refused_or_warned_of():
 # --- Answers: consistency, shapes, labels -------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def truth(homes):
-    return exact.varying_slopes(homes, ESSAY)
-
-
 def test_quantile_inverts_the_cdf_and_density_is_its_slope(truth, few):
     p = [0.001, 0.05, 0.5, 0.95, 0.999]
     for posterior, name in itertools.product((truth, few), truth.parameters):

@@ -200,10 +200,7 @@ def varying_slopes(
     county, floor = homes["county"].cat.codes.to_numpy(), homes["floor"].to_numpy()
     with pm.Model(coords=_radon_coords(homes)) as model:
         # Between counties
-        mu_a = priors.mu_a.to_pymc("mu_a")
-        sigma_a = priors.sigma_a.to_pymc("sigma_a")
-        mu_b = priors.mu_b.to_pymc("mu_b")
-        sigma_b = priors.sigma_b.to_pymc("sigma_b")
+        mu_a, sigma_a, mu_b, sigma_b = _between_counties(priors)
         # One intercept and one slope per county
         a = _effects("a", mu_a, sigma_a, intercepts, dims="county")
         b = _effects("b", mu_b, sigma_b, slopes, dims="county")
@@ -271,10 +268,7 @@ def correlated_slopes(
     county, floor = homes["county"].cat.codes.to_numpy(), homes["floor"].to_numpy()
     with pm.Model(coords=_radon_coords(homes)) as model:
         # Between counties
-        mu_a = priors.mu_a.to_pymc("mu_a")
-        sigma_a = priors.sigma_a.to_pymc("sigma_a")
-        mu_b = priors.mu_b.to_pymc("mu_b")
-        sigma_b = priors.sigma_b.to_pymc("sigma_b")
+        mu_a, sigma_a, mu_b, sigma_b = _between_counties(priors)
         rho = pm.Deterministic("rho", 2 * pm.Beta("rho_share", float(eta), float(eta)) - 1)
         # One pair per county
         a = _effects("a", mu_a, sigma_a, intercepts, dims="county")
@@ -327,10 +321,7 @@ def marginal_slopes(homes: pd.DataFrame, priors: Hyperpriors) -> pm.Model:
     within = float(((homes["log_radon"] - cells.transform("mean")) ** 2).sum())
     (n0, n1), (m0, m1) = count.T, mean.T
     with pm.Model() as model:
-        mu_a = priors.mu_a.to_pymc("mu_a")
-        sigma_a = priors.sigma_a.to_pymc("sigma_a")
-        mu_b = priors.mu_b.to_pymc("mu_b")
-        sigma_b = priors.sigma_b.to_pymc("sigma_b")
+        mu_a, sigma_a, mu_b, sigma_b = _between_counties(priors)
         sigma_y = priors.sigma_y.to_pymc("sigma_y")
         va, vb, vy = sigma_a**2, sigma_b**2, sigma_y**2
         # Deviations of the two means, and their covariance.
@@ -492,6 +483,18 @@ def _radon_coords(homes: pd.DataFrame) -> dict[str, np.ndarray]:
         "county": homes["county"].cat.categories.to_numpy(),
         "home": np.arange(len(homes)),
     }
+
+
+def _between_counties(
+    priors: Hyperpriors,
+) -> tuple[TensorVariable, TensorVariable, TensorVariable, TensorVariable]:
+    """Add mean and scale of the intercepts, and of the slopes, to the model in context."""
+    return (
+        priors.mu_a.to_pymc("mu_a"),
+        priors.sigma_a.to_pymc("sigma_a"),
+        priors.mu_b.to_pymc("mu_b"),
+        priors.sigma_b.to_pymc("sigma_b"),
+    )
 
 
 def _observe(homes: pd.DataFrame, mean: TensorVariable, sigma_y: TensorVariable) -> None:
