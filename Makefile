@@ -4,7 +4,7 @@ READY := .venv/.ready
 PORT ?= 8000
 export PYTHON
 
-.PHONY: help book test lint lock serve clean
+.PHONY: help book test study lint lock serve clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
@@ -18,6 +18,9 @@ book: $(READY) ## execute the chapters and write the site to _build/html
 
 test: $(READY) ## run every test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
+
+study: $(READY) ## run the simulation studies whose results are under data/ (hours)
+	@$(BIN)/python -m funnel.calibration $(if $(SCHEDULER),--scheduler $(SCHEDULER))
 
 lint: $(READY) ## check style, spelling, types and Markdown
 	@PATH="$$PWD/$(BIN):$$PATH" pre-commit run --all-files

@@ -33,7 +33,7 @@ PRIORS = priors.Hyperpriors(
     sigma_y=priors.Gamma2(2.1),
 )
 ENDS_AND_BETWEEN = [0.0, 0.3, 0.9, 1.0]
-UNKNOWN = ["Centered", "non-centered", "", None, True, -0.1, 1.1, float("nan"), float("inf"), [0.5]]
+UNKNOWN = ["Centered", "non-centered", "", None, True, -0.1, 1.1, float("nan"), float("inf")]
 
 Point = dict[str, float | np.ndarray]
 number, scale = st.floats(-3, 3), st.floats(0.01, 5)
@@ -169,6 +169,56 @@ def test_every_centeredness_is_the_same_model_on_the_radon_data(homes):
     point |= {"a_offset": offset(a, 1.4, 0.3, 0), "b_offset": offset(b, -0.7, 0.2, 0.6)}
     jacobian = 85 * (np.log(0.3) + 0.4 * np.log(0.2))
     assert log_density("noncentered", 0.6) == pytest.approx(centered + jacobian, rel=1e-10)
+
+
+def test_each_county_may_have_a_centeredness_of_its_own(homes):
+    rng = np.random.default_rng(3)
+    top = {"mu_a": 1.4, "sigma_a": 0.3, "mu_b": -0.7, "sigma_b": 0.2, "sigma_y": 0.7}
+    a, b = rng.normal(1.4, 0.3, 85), rng.normal(-0.7, 0.2, 85)
+    each = rng.choice([0.0, 0.3, 1.0], 85)
+
+    def log_density(slopes: models.Parameterization) -> float:
+        model = models.varying_slopes(homes, priors.ESSAY, intercepts="centered", slopes=slopes)
+        assert {"b"} <= set(model.named_vars)
+        return compiled(model)(point)[0]
+
+    point = top | {"a": a, "b": b}
+    centered = log_density("centered")
+    point["b_offset"] = -0.7 * each + (b + 0.7) / 0.2 ** (1 - each)
+    jacobian = (1 - each).sum() * np.log(0.2)
+    assert log_density(each) == pytest.approx(centered + jacobian, rel=1e-10)
+    assert log_density(list(each)) == pytest.approx(centered + jacobian, rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (np.ones(2), r"one number or one per county, 3 in all, got float64 of shape \(2,\)"),
+        (np.ones((3, 1)), r"shape \(3, 1\)"),
+        (["centered", "centered", "noncentered"], "got <U11 of shape"),
+        ([0.5, 1.5, 0.1], "between 0 and 1, got 1.5"),
+        ([0.5, np.nan, 0.1], "between 0 and 1, got nan"),
+    ],
+)
+def test_a_wrong_centeredness_of_the_counties_is_named(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        models.varying_slopes(SMALL, PRIORS, intercepts=wrong, slopes="centered")
+
+
+def test_data_may_hold_the_centeredness():
+    """It can then be another one without compiling the model anew."""
+    with pm.Model(coords={"group": range(3)}) as model:
+        each = pm.Data("each", np.ones(3))
+        mu, sigma = pm.Normal("mu"), pm.HalfNormal("sigma")
+        models.add_effects("x", mu, sigma, each, dims="group")
+    density = compiled(model)
+    point = {"mu": 0.5, "sigma": 0.7, "x_offset": np.array([0.1, -2.0, 1.3])}
+    (before,) = density(point)
+    expected = norm.logpdf(0.5) + np.log(2) + norm.logpdf(0.7)
+    assert before == pytest.approx(expected + norm.logpdf(point["x_offset"], 0.5, 0.7).sum())
+    with model:
+        pm.set_data({"each": np.zeros(3)})
+    assert density(point)[0] == pytest.approx(expected + norm.logpdf(point["x_offset"]).sum())
 
 
 def log_prior(point: Point, *names: str) -> float:

@@ -28,6 +28,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import pymc as pm
+from numpy.typing import ArrayLike, NDArray
+from pytensor.graph.basic import Variable
 from pytensor.tensor import TensorVariable
 
 from funnel.data import check_homes, check_schools
@@ -35,6 +37,7 @@ from funnel.priors import EIGHT_SCHOOLS, EightSchoolsPriors, Hyperpriors, check_
 
 __all__ = [
     "Parameterization",
+    "add_effects",
     "centeredness_of",
     "correlated_slopes",
     "eight_schools",
@@ -46,8 +49,9 @@ __all__ = [
     "varying_slopes",
 ]
 
-#: ``"centered"``, ``"noncentered"`` or a centeredness between 0 and 1.
-Parameterization = Literal["centered", "noncentered"] | float
+#: ``"centered"``, ``"noncentered"``, or a centeredness between 0 and 1: one for all
+#: groups, or one per group.
+Parameterization = Literal["centered", "noncentered"] | float | ArrayLike
 
 
 def pooled(homes: pd.DataFrame, priors: Hyperpriors) -> pm.Model:
@@ -133,7 +137,7 @@ def varying_intercepts(
     priors : Hyperpriors
         Priors of the top-level parameters; `mu_b` is the prior of the common
         slope, `sigma_b` is not used.
-    intercepts : {"centered", "noncentered"} or float
+    intercepts : {"centered", "noncentered"}, float or array
         Parameterization of ``a``, as in :func:`varying_slopes`.
 
     Returns
@@ -154,7 +158,7 @@ def varying_intercepts(
     with pm.Model(coords=_radon_coords(homes)) as model:
         mu_a = priors.mu_a.to_pymc("mu_a")
         sigma_a = priors.sigma_a.to_pymc("sigma_a")
-        a = _effects("a", mu_a, sigma_a, intercepts, dims="county")
+        a = add_effects("a", mu_a, sigma_a, intercepts, dims="county")
         mu_b = priors.mu_b.to_pymc("mu_b")
         sigma_y = priors.sigma_y.to_pymc("sigma_y")
         _observe(homes, a[county] + mu_b * floor, sigma_y)
@@ -176,9 +180,10 @@ def varying_slopes(
         As in :func:`pooled`.
     priors : Hyperpriors
         Priors of the five top-level parameters.
-    intercepts, slopes : {"centered", "noncentered"} or float
+    intercepts, slopes : {"centered", "noncentered"}, float or array
         Parameterization of ``a`` and of ``b``: by name, or a centeredness
-        between 0 (noncentered) and 1 (centered). There is no default, because
+        between 0 (noncentered) and 1 (centered), or an array with one for each
+        county, in the order of the categories. There is no default, because
         the choice is what the course is about. It changes how the sampler moves,
         never the model.
 
@@ -202,8 +207,8 @@ def varying_slopes(
         # Between counties
         mu_a, sigma_a, mu_b, sigma_b = _between_counties(priors)
         # One intercept and one slope per county
-        a = _effects("a", mu_a, sigma_a, intercepts, dims="county")
-        b = _effects("b", mu_b, sigma_b, slopes, dims="county")
+        a = add_effects("a", mu_a, sigma_a, intercepts, dims="county")
+        b = add_effects("b", mu_b, sigma_b, slopes, dims="county")
         # Homes within a county
         sigma_y = priors.sigma_y.to_pymc("sigma_y")
         _observe(homes, a[county] + b[county] * floor, sigma_y)
@@ -237,7 +242,7 @@ def correlated_slopes(
         As in :func:`pooled`.
     priors : Hyperpriors
         Priors of the five top-level parameters of :func:`varying_slopes`.
-    intercepts, slopes : {"centered", "noncentered"} or float
+    intercepts, slopes : {"centered", "noncentered"}, float or array
         Parameterization of ``a``, and of ``b`` given ``a``, as in
         :func:`varying_slopes`. With both noncentered, ``(a, b) = mu + L z``.
     eta : float
@@ -271,9 +276,9 @@ def correlated_slopes(
         mu_a, sigma_a, mu_b, sigma_b = _between_counties(priors)
         rho = pm.Deterministic("rho", 2 * pm.Beta("rho_share", float(eta), float(eta)) - 1)
         # One pair per county
-        a = _effects("a", mu_a, sigma_a, intercepts, dims="county")
+        a = add_effects("a", mu_a, sigma_a, intercepts, dims="county")
         mean_b = mu_b + rho * sigma_b * (a - mu_a) / sigma_a
-        b = _effects("b", mean_b, sigma_b * pm.math.sqrt(1 - rho**2), slopes, dims="county")
+        b = add_effects("b", mean_b, sigma_b * pm.math.sqrt(1 - rho**2), slopes, dims="county")
         # Homes within a county
         sigma_y = priors.sigma_y.to_pymc("sigma_y")
         _observe(homes, a[county] + b[county] * floor, sigma_y)
@@ -355,7 +360,7 @@ def eight_schools(
         One row per school, with columns ``school``, ``effect`` and ``se``.
     priors : EightSchoolsPriors
         Priors of the two top-level parameters.
-    effects : {"centered", "noncentered"} or float
+    effects : {"centered", "noncentered"}, float or array
         Parameterization of ``theta``, as in :func:`varying_slopes`. Unless it is
         centered, the sampler moves ``theta_offset``.
 
@@ -377,7 +382,7 @@ def eight_schools(
     with pm.Model(coords={"school": schools["school"].to_numpy()}) as model:
         mu = priors.mu.to_pymc("mu")
         tau = priors.tau.to_pymc("tau")
-        theta = _effects("theta", mu, tau, effects, dims="school")
+        theta = add_effects("theta", mu, tau, effects, dims="school")
         pm.Normal(
             "y",
             mu=theta,
@@ -399,7 +404,7 @@ def neal_funnel(dimensions: int = 9, *, x: Parameterization) -> pm.Model:
     ----------
     dimensions : int
         Number of ``x``; Neal has nine.
-    x : {"centered", "noncentered"} or float
+    x : {"centered", "noncentered"}, float or array
         Parameterization of ``x``, as in :func:`varying_slopes`. Neal's is the
         centered one. Unless it is centered, the sampler moves ``x_offset``.
 
@@ -418,28 +423,60 @@ def neal_funnel(dimensions: int = 9, *, x: Parameterization) -> pm.Model:
         raise ValueError(f"dimensions must be a positive whole number, got {dimensions!r}")
     with pm.Model(coords={"dimension": np.arange(1, dimensions + 1)}) as model:
         v = pm.Normal("v", 0, 3)
-        _effects("x", 0.0, pm.math.exp(v / 2), x, dims="dimension")
+        add_effects("x", 0.0, pm.math.exp(v / 2), x, dims="dimension")
     return model
 
 
-def _effects(
+def add_effects(
     name: str,
     mu: TensorVariable | float,
     sigma: TensorVariable,
-    parameterization: Parameterization,
+    parameterization: Parameterization | Variable,
+    *,
     dims: str,
 ) -> TensorVariable:
-    """Add the effects ``name ~ Normal(mu, sigma)`` to the model in context."""
-    centeredness = centeredness_of(parameterization)
-    if centeredness == 1:
-        return pm.Normal(name, mu, sigma, dims=dims)
-    if centeredness == 0:
-        z = pm.Normal(f"{name}_offset", 0, 1, dims=dims)
-        return pm.Deterministic(name, mu + sigma * z, dims=dims)
-    z = pm.Normal(f"{name}_offset", centeredness * mu, sigma**centeredness, dims=dims)
-    return pm.Deterministic(
-        name, mu + sigma ** (1 - centeredness) * (z - centeredness * mu), dims=dims
-    )
+    """Add the effects ``name ~ Normal(mu, sigma)``, one per group, to the model in context.
+
+    Parameters
+    ----------
+    name : str
+        Name of the effects. Unless all are centered, the sampler moves
+        ``name_offset``, the z at the head of this module.
+    mu, sigma : tensor or float
+        Their mean, of one value or one per group, and their standard deviation.
+    parameterization : {"centered", "noncentered"}, float, array or pymc.Data
+        As in :func:`varying_slopes`. Given as ``pymc.Data`` it is not checked, and can
+        be another one without compiling the model anew.
+    dims : str
+        The dimension of the groups.
+
+    Returns
+    -------
+    tensor
+        The effects, shape (groups,).
+
+    Raises
+    ------
+    ValueError
+        If `parameterization` is none, or does not have one value per group.
+    """
+    if isinstance(parameterization, Variable):
+        centeredness = parameterization
+    elif np.ndim(parameterization):
+        centeredness = _one_per_group(parameterization, dims)
+    else:
+        centeredness = centeredness_of(parameterization)
+        if centeredness == 1:
+            return pm.Normal(name, mu, sigma, dims=dims)
+        if centeredness == 0:
+            z = pm.Normal(f"{name}_offset", 0, 1, dims=dims)
+            return pm.Deterministic(name, mu + sigma * z, dims=dims)
+    # Powers of sigma, by its logarithm: several times faster than `**` for one per group.
+    log_sigma = pm.math.log(sigma)
+    spread = pm.math.exp(centeredness * log_sigma)
+    z = pm.Normal(f"{name}_offset", centeredness * mu, spread, dims=dims)
+    rest = pm.math.exp((1 - centeredness) * log_sigma)
+    return pm.Deterministic(name, mu + rest * (z - centeredness * mu), dims=dims)
 
 
 def centeredness_of(parameterization: Parameterization) -> float:
@@ -448,7 +485,7 @@ def centeredness_of(parameterization: Parameterization) -> float:
     Parameters
     ----------
     parameterization : {"centered", "noncentered"} or float
-        As in :func:`varying_slopes`.
+        As in :func:`varying_slopes`, one for all groups.
 
     Returns
     -------
@@ -471,6 +508,19 @@ def centeredness_of(parameterization: Parameterization) -> float:
         "a parameterization is 'centered', 'noncentered' or a centeredness between 0 and 1, "
         f"got {parameterization!r}"
     )
+
+
+def _one_per_group(centeredness: ArrayLike, dims: str) -> NDArray[np.float64]:
+    values, groups = np.asarray(centeredness), len(pm.modelcontext(None).coords[dims])
+    if values.shape != (groups,) or values.dtype.kind not in "fiu":
+        raise ValueError(
+            f"centeredness must be one number or one per {dims}, {groups} in all, got "
+            f"{values.dtype} of shape {values.shape}"
+        )
+    wrong = values[~((values >= 0) & (values <= 1))]
+    if len(wrong):
+        raise ValueError(f"every centeredness must be between 0 and 1, got {wrong[0]}")
+    return values.astype(np.float64)
 
 
 def _check_radon(homes: pd.DataFrame, priors: Hyperpriors) -> pd.DataFrame:
