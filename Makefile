@@ -1,10 +1,12 @@
 # Every path here is relative, so that the folder may have a space in its name.
 BIN := .venv/bin
 READY := .venv/.ready
+# The environment of `make benchmark`: the book's, and the peers that it is set beside.
+PEERS := .venv-benchmarks
 PORT ?= 8000
 export PYTHON
 
-.PHONY: help book test study lint lock serve clean
+.PHONY: help book test study benchmark lint lock serve clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
@@ -22,16 +24,31 @@ test: $(READY) ## run every test
 study: $(READY) ## run the simulation studies whose results are under data/ (hours)
 	@$(BIN)/python -m funnel.calibration $(if $(SCHEDULER),--scheduler $(SCHEDULER))
 
+$(PEERS)/.ready: $(READY) benchmarks/requirements.txt
+	@$(BIN)/python -m uv venv --quiet --clear --python $(BIN)/python $(PEERS)
+	@$(BIN)/python -m uv pip install --quiet --python $(PEERS)/bin/python --require-hashes \
+		-r benchmarks/requirements.txt
+	@touch $@
+
+benchmark: $(PEERS)/.ready ## measure speed and memory anew, into data/benchmarks (about 40 minutes)
+	PYTHONPATH=code $(PEERS)/bin/python benchmarks/sampling.py --write
+	$(BIN)/python benchmarks/growth.py --write
+	$(BIN)/python benchmarks/start.py --write
+	$(BIN)/python benchmarks/build.py --write
+
 lint: $(READY) ## check style, spelling, types and Markdown
 	@PATH="$$PWD/$(BIN):$$PATH" pre-commit run --all-files
 
 lock: $(READY) ## pin every version anew, as new as pyproject.toml allows
 	@$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.12 --generate-hashes \
 		--all-extras --no-header --upgrade pyproject.toml -o requirements.txt
+	@$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.12 --generate-hashes \
+		--group benchmarks --constraints requirements.txt --no-header --upgrade pyproject.toml \
+		-o benchmarks/requirements.txt
 
 serve: ## serve the built site on 127.0.0.1
 	@test -f _build/html/index.html || { echo "There is no site yet: make book" >&2; exit 1; }
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
 clean: ## remove the site, the caches and the environment
-	rm -rf _build .venv
+	rm -rf _build .venv .venv-benchmarks
