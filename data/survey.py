@@ -27,13 +27,22 @@ FOLDER = "pymc3/examples/data"
 SPELLINGS = {
     "DE KALB": "DeKalb",
     "EAUCLAIRE": "Eau Claire",
+    "FONDDULAC": "Fond du Lac",
     "GRANDTRAVERSE": "Grand Traverse",
+    "GREENLAKE": "Green Lake",
     "LA MOURE": "LaMoure",
     "LA PORTE": "LaPorte",
+    "LACROSSE": "La Crosse",
     "LAC QUI PARLE": "Lac qui Parle",
     "LAGRANGE": "LaGrange",
     "LAKE OF THE WOODS": "Lake of the Woods",
+    "PRESQUEISLE": "Presque Isle",
+    "REDLAKE": "Red Lake",
     "ST LOUIS CITY": "St. Louis city",
+    "STCLAIR": "St. Clair",
+    "STCROIX": "St. Croix",
+    "STJOSEPH": "St. Joseph",
+    "VANBUREN": "Van Buren",
 }
 
 
@@ -98,6 +107,8 @@ def read_counties(wheel: bytes) -> pd.DataFrame:
             "fips": fips(counties["stfips"], counties["ctfips"]),
             "state": counties["st"],
             "county": counties["cty"],
+            "longitude": counties["lon"].map(float),
+            "latitude": counties["lat"].map(float),
             "uranium": counties["Uppm"].map(float),
         }
     )
@@ -130,16 +141,18 @@ def log_radon(activity: pd.Series) -> pd.Series:
     return activity.map(lambda value: math.log(value + data.ACTIVITY_OFFSET))
 
 
-def write(table: pd.DataFrame, script: str) -> None:
+def write(table: pd.DataFrame, script: str, name: str = "") -> None:
     """Write the table beside the script; stop if it is not the published one.
 
-    Floats are written with as many digits as it takes to read the same float.
+    It has the name of the folder, and ``checksums.json`` beside it, unless it is a
+    second table with a name of its own. Floats are written with as many digits as it
+    takes to read the same float.
     """
-    path = Path(script).with_name(f"{Path(script).resolve().parent.name}.csv")
+    path = Path(script).with_name(f"{name or Path(script).resolve().parent.name}.csv")
     content = table.to_csv(index=False, lineterminator="\n").encode()
     path.write_bytes(content)
     found = data.checksums(content)
-    published = path.with_name("checksums.json")
+    published = path.with_name(f"{name}_checksums.json" if name else "checksums.json")
     print(f"{path}: {found['rows']:,} rows, sha256 {found['sha256']}")
     if not published.is_file() or json.loads(published.read_text()) != found:
         sys.exit(

@@ -611,6 +611,18 @@ def test_rebuilt_byte_for_byte(folder, wheel, name):
     assert "not as published" in run.stderr
 
 
+@pytest.mark.slow
+def test_counties_are_rebuilt_byte_for_byte(folder, wheel):
+    path = folder / "radon_us" / "counties.csv"
+    published = path.read_bytes()
+    path.unlink()
+    run = make_data(folder, "radon_us", wheel)
+    assert run.returncode == 0, run.stderr
+    assert path.read_bytes() == published
+    readme = path.with_name("README.md").read_text()
+    assert data.checksums(published)["sha256"] in readme
+
+
 def test_another_wheel_is_refused(folder):
     run = make_data(folder, "radon", b"something else")
     assert run.returncode == 1
@@ -784,3 +796,47 @@ def test_a_good_table_of_schools_is_copied_as_floats():
     checked = data.check_schools(SCHOOLS)
     assert checked["effect"].dtype == checked["se"].dtype == np.float64
     assert SCHOOLS["se"].dtype != np.float64
+
+
+# Counties of the nine states
+
+
+def test_counties_hold_those_of_the_homes():
+    homes, counties = data.load_radon_us(), data.load_radon_us_counties()
+    assert len(counties) == 593
+    assert counties["county"].is_unique
+    assert counties["fips"].is_monotonic_increasing
+    surveyed = homes["county"].cat.categories
+    assert list(counties["county"].cat.categories[: len(surveyed)]) == list(surveyed)
+    assert len(counties) - counties["county"].isin(surveyed).sum() == 130
+    soil = homes.groupby("county", observed=True)["log_uranium"].first()
+    theirs = counties.set_index("county")["log_uranium"].reindex(soil.index)
+    np.testing.assert_array_equal(theirs, soil)
+    states = counties.set_index("county")["state"].reindex(homes["county"])
+    assert (states.to_numpy() == homes["state"].to_numpy()).all()
+    # The nine states lie between the two oceans.
+    assert counties["longitude"].between(-115, -69).all()
+    assert counties["latitude"].between(31, 50).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"state": None}, "a state is missing"),
+        ({"state": "WI"}, "more than one state"),
+        ({"log_uranium": np.nan}, "log_uranium must be"),
+        ({"log_uranium": 9.0}, "more than one log_uranium"),
+    ],
+)
+def test_homes_in_states_are_checked(change, match):
+    homes = data.load_radon_us().astype({"state": object})
+    assert list(data.check_states(homes)["state"].cat.categories) == sorted(set(homes["state"]))
+    column, value = next(iter(change.items()))
+    homes.loc[3, column] = value
+    with pytest.raises(ValueError, match=match):
+        data.check_states(homes)
+
+
+def test_states_need_their_columns():
+    with pytest.raises(ValueError, match="has no column 'state'"):
+        data.check_states(data.load_radon())

@@ -323,3 +323,96 @@ def test_points_that_cannot_be_known(change, message):
     point = {k: v for k, v in (known_point() | change).items() if v is not None}
     with pytest.raises(ValueError, match=message):
         decisions.as_if_known(point, ["Aitkin", "Anoka", "Steele"])
+
+
+@pytest.fixture(scope="module")
+def states_fit():
+    """A made-up posterior of the three-level model: two states, two counties."""
+    rng = np.random.default_rng(0)
+    draw = ("chain", "draw")
+    scales = {k: (draw, rng.uniform(0.2, 0.6, (2, 50))) for k in ("sigma_a", "sigma_b", "sigma_y")}
+    one = {k: (draw, rng.normal(size=(2, 50))) for k in ("gamma", "mu_b")}
+    many = {
+        "alpha": ((*draw, "state"), rng.normal(size=(2, 50, 2))),
+        "sigma_home": ((*draw, "state"), rng.uniform(0.5, 1, (2, 50, 2))),
+        "a": ((*draw, "county"), rng.normal(size=(2, 50, 2))),
+        "b": ((*draw, "county"), rng.normal(size=(2, 50, 2))),
+    }
+    rho = {"rho": (draw, rng.uniform(-0.5, 0.5, (2, 50)))}
+    coords = {"state": ["AZ", "MN"], "county": ["Pima (AZ)", "Lake (MN)"]}
+    return xr.DataTree.from_dict({"posterior": xr.Dataset(scales | one | many | rho, coords)})
+
+
+def test_a_county_of_the_three_level_survey_is_its_own_line(states_fit):
+    post = states_fit.posterior
+    home = decisions.predict_in_state(states_fit, floor=1, state="MN", county="Lake (MN)")
+    line = (post["a"] + post["b"]).sel(county="Lake (MN)")
+    np.testing.assert_allclose(home.mean, line.to_numpy().ravel())
+    sigma_home = post["sigma_home"].sel(state="MN")
+    np.testing.assert_allclose(home.sd, sigma_home.to_numpy().ravel())
+    assert home.weight.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("floor", [0, 1])
+def test_a_new_county_of_a_state_is_drawn_from_its_counties(states_fit, floor):
+    """Draw many new counties by the Cholesky factor, for one draw of the parameters."""
+    tree = states_fit.copy()
+    tree["posterior"] = xr.DataTree(states_fit.posterior.dataset.isel(chain=[0], draw=[3]))
+    home = decisions.predict_in_state(tree, floor=floor, state="AZ", soil=0.7)
+    p = {k: v.item() for k, v in tree.posterior.dataset.sel(state="AZ").items() if v.size == 1}
+    rng = np.random.default_rng(1)
+    z = rng.normal(size=(3, 400_000))
+    a = p["alpha"] + 0.7 * p["gamma"] + p["sigma_a"] * z[0]
+    slope = p["rho"] * z[0] + np.sqrt(1 - p["rho"] ** 2) * z[1]
+    y = a + floor * (p["mu_b"] + p["sigma_b"] * slope) + p["sigma_home"] * z[2]
+    assert home.mean[0] == pytest.approx(y.mean(), abs=5 * y.std() / np.sqrt(y.size))
+    assert home.sd[0] == pytest.approx(y.std(), rel=5 / np.sqrt(2 * y.size))
+
+
+def test_with_one_noise_the_new_county_has_it(states_fit):
+    tree = states_fit.copy()
+    tree["posterior"] = xr.DataTree(states_fit.posterior.dataset.drop_vars("sigma_home"))
+    home = decisions.predict_in_state(tree, floor=0, state="MN", county="Lake (MN)")
+    np.testing.assert_allclose(home.sd, tree.posterior["sigma_y"].to_numpy().ravel())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"floor": 2, "state": "MN", "soil": 0.0}, "floor must be"),
+        ({"floor": 0, "state": "MN"}, "either a county"),
+        ({"floor": 0, "state": "MN", "soil": 0.0, "county": "Lake (MN)"}, "either a county"),
+        ({"floor": 0, "state": "TX", "soil": 0.0}, "no state 'TX'"),
+        ({"floor": 0, "state": "MN", "county": "Lake"}, "no county 'Lake'"),
+    ],
+)
+def test_predictions_in_a_state_refuse(states_fit, arguments, match):
+    with pytest.raises(ValueError, match=match):
+        decisions.predict_in_state(states_fit, **arguments)
+
+
+@pytest.mark.parametrize("wrong", [None, xr.DataTree()])
+def test_predictions_in_a_state_need_the_three_level_model(wrong):
+    with pytest.raises(TypeError, match="three-level"):
+        decisions.predict_in_state(wrong, floor=0, state="MN", soil=0.0)
+
+
+@pytest.mark.parametrize("ratio", [1.0, 0.5])
+def test_measuring_first_is_simulated(ratio):
+    home = decisions.Predictive(np.array([0.5, 1.5]), np.array([0.8, 1.0]), np.array([0.3, 0.7]))
+    stakes = decisions.Stakes(long_term_ratio=ratio)
+    rng = np.random.default_rng(0)
+    pick = rng.choice(2, 400_000, p=home.weight)
+    y = np.exp(rng.normal(home.mean[pick], home.sd[pick])) - 0.1
+    x = ratio * y.clip(0)
+    fix = stakes.remediation + stakes.harm * np.minimum(x, stakes.residual)
+    loss = 25 + np.minimum(fix, stakes.harm * x)
+    found = decisions.expected_loss_if_measured(home, stakes, 25)
+    assert found == pytest.approx(loss.mean(), abs=5 * loss.std() / np.sqrt(loss.size))
+
+
+@pytest.mark.parametrize("price", [-1, np.inf, np.nan])
+def test_a_price_is_a_number(price):
+    home = decisions.Predictive(np.zeros(1), np.ones(1), np.ones(1))
+    with pytest.raises(ValueError, match="price must be"):
+        decisions.expected_loss_if_measured(home, decisions.Stakes(), price)

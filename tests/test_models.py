@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import logit
-from scipy.stats import beta, multivariate_normal, norm
+from scipy.stats import beta, halfnorm, multivariate_normal, norm
 
 from funnel import data, exact, models, priors
 
@@ -501,3 +501,75 @@ def test_schools_are_checked():
 def test_the_funnel_needs_dimensions(dimensions):
     with pytest.raises(ValueError, match=f"got {dimensions!r}"):
         models.neal_funnel(dimensions, x="centered")
+
+
+# Homes in counties in states
+
+
+def few_states():
+    homes = data.load_radon_us()
+    homes = homes[homes["state"].isin(["MA", "MI", "WI"])]
+    return homes.assign(county=homes["county"].cat.remove_unused_categories())
+
+
+def three(homes, **changes):
+    ways = {"states": "centered", "intercepts": "centered", "slopes": "centered"}
+    return models.three_level(homes, priors.WEAKLY_INFORMATIVE, **(ways | changes))
+
+
+@pytest.mark.parametrize("noise", ["common", "state"])
+def test_sufficient_statistics_have_the_density_of_the_homes(noise):
+    """The log density, home by home, differs from the model's by a constant."""
+    homes = few_states()
+    model = three(homes, noise=noise)
+    names = {v.name: v for v in model.value_vars}
+    logp = model.compile_logp()
+    states = homes["state"].cat.remove_unused_categories()
+    soil = homes.groupby("county", observed=True)["log_uranium"].first()
+    rng = np.random.default_rng(0)
+    differences = []
+    for _ in range(3):
+        point = {k: rng.normal(0, 0.3, np.shape(v)) for k, v in model.initial_point().items()}
+        assert set(point) == set(names)
+        p = {k.removesuffix("_log__").removesuffix("_logodds__"): v for k, v in point.items()}
+        rho = np.tanh(p["rho_share"] / 2)
+        s, a_sd, b_sd, y_sd = (np.exp(p[f"sigma_{k}"]) for k in "saby")
+        state_of = homes.groupby("county", observed=True)["state"].first()
+        state_of = state_of.astype(states.dtype).cat.codes.to_numpy()
+        mean_a = p["alpha"][state_of] + p["gamma"] * (soil - soil.mean()).to_numpy()
+        pair = np.stack([p["a"] - mean_a, p["b"] - p["mu_b"]], axis=1)
+        cov = rho * a_sd * b_sd
+        total = multivariate_normal([0, 0], [[a_sd**2, cov], [cov, b_sd**2]]).logpdf(pair).sum()
+        total += norm(p["mu_a"], s).logpdf(p["alpha"]).sum()
+        sd = y_sd * np.ones(3)
+        if noise == "state":
+            omega = np.exp(p["omega"])
+            total += norm(np.log(y_sd), omega).logpdf(p["log_sigma_home"]).sum()
+            total += halfnorm(0, 0.5).logpdf(omega) + p["omega"]
+            sd = np.exp(p["log_sigma_home"])
+        code, x = homes["county"].cat.codes.to_numpy(), homes["floor"].to_numpy()
+        mean = p["a"][code] + p["b"][code] * x
+        total += norm(mean, sd[states.cat.codes]).logpdf(homes["log_radon"]).sum()
+        total += norm(0, 10).logpdf([p["mu_a"], p["mu_b"]]).sum()
+        total += norm(0, 1).logpdf(p["gamma"])
+        for k in "saby":
+            total += halfnorm(0, 1).logpdf(np.exp(p[f"sigma_{k}"])) + p[f"sigma_{k}"]
+        share = (rho + 1) / 2
+        total += beta(2, 2).logpdf(share) + np.log(share * (1 - share))
+        differences.append(logp(point) - total)
+    np.testing.assert_allclose(differences, differences[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "match"),
+    [
+        ({"noise": "own"}, ValueError, "noise must be"),
+        ({"eta": 0}, ValueError, "eta must be"),
+        ({"between_states": 1.0}, TypeError, "between_states must be"),
+        ({"between_noises": priors.Normal(0, 1)}, TypeError, "between_noises must be"),
+        ({"uranium": priors.HalfNormal(1)}, TypeError, "uranium must be"),
+    ],
+)
+def test_three_level_refuses(changes, error, match):
+    with pytest.raises(error, match=match):
+        three(few_states(), **changes)

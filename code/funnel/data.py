@@ -27,10 +27,12 @@ __all__ = [
     "DataError",
     "check_homes",
     "check_schools",
+    "check_states",
     "checksums",
     "load_eight_schools",
     "load_radon",
     "load_radon_us",
+    "load_radon_us_counties",
     "to_activity",
     "to_log_radon",
 ]
@@ -142,6 +144,34 @@ def load_radon_us() -> pd.DataFrame:
     return homes.assign(state=homes["state"].astype("category"))
 
 
+def load_radon_us_counties() -> pd.DataFrame:
+    """Load all counties of the survey's nine states, those without a home too.
+
+    Returns
+    -------
+    DataFrame
+        One row for each of 593 counties, in the order of their federal codes, with
+        columns ``fips`` (that code), ``state`` and ``county``, with the categories of
+        :func:`load_radon_us` and, for ``county``, those without a home after them;
+        ``longitude`` and ``latitude`` in degrees; ``log_uranium`` as there.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file is missing.
+    DataError
+        If it is not the published file.
+    """
+    counties = _load("radon_us", _RADON_US_COUNTIES, file="counties")
+    surveyed = load_radon_us()
+    names = surveyed["county"].cat.categories
+    names = names.append(pd.Index(counties["county"]).difference(names))
+    return counties.assign(
+        state=counties["state"].astype(surveyed["state"].dtype),
+        county=pd.Categorical(counties["county"], names),
+    )
+
+
 def load_eight_schools() -> pd.DataFrame:
     """Load the eight coaching experiments of Rubin (1981).
 
@@ -201,6 +231,43 @@ def check_homes(homes: pd.DataFrame) -> pd.DataFrame:
     log_radon = pd.to_numeric(homes["log_radon"], errors="coerce").astype(np.float64)
     _refuse(~np.isfinite(log_radon), homes["log_radon"], "log_radon must be a finite number")
     return homes.assign(county=county, floor=floor.astype(np.int64), log_radon=log_radon)
+
+
+def check_states(homes: pd.DataFrame) -> pd.DataFrame:
+    """Check a table of homes in counties in states before a model sees it.
+
+    Parameters
+    ----------
+    homes : DataFrame
+        One row per home, with the columns of :func:`check_homes`, ``state``
+        (categorical, or values to make one of) and ``log_uranium``.
+
+    Returns
+    -------
+    DataFrame
+        What :func:`check_homes` returns, with ``state`` categorical, without states
+        that have no home.
+
+    Raises
+    ------
+    TypeError
+        If `homes` is not a table.
+    ValueError
+        As :func:`check_homes`, and if a state is missing, if ``log_uranium`` is no
+        finite number, or if a county has two states or two values of uranium.
+    """
+    homes = check_homes(homes)
+    _check_table("homes", homes, ("state", "log_uranium"))
+    state = homes["state"].astype("category").cat.remove_unused_categories()
+    _refuse(state.isna(), homes["state"], "a state is missing")
+    soil = pd.to_numeric(homes["log_uranium"], errors="coerce").astype(np.float64)
+    _refuse(~np.isfinite(soil), homes["log_uranium"], "log_uranium must be a finite number")
+    homes = homes.assign(state=state, log_uranium=soil)
+    for column in ("state", "log_uranium"):
+        values = homes.groupby("county", observed=True)[column].nunique()
+        if (values > 1).any():
+            raise ValueError(f"county {values.idxmax()!r} has more than one {column}")
+    return homes
 
 
 def check_schools(schools: pd.DataFrame) -> pd.DataFrame:
@@ -329,6 +396,14 @@ _RADON: Schema = {
     "log_uranium": _number,
 }
 _RADON_US: Schema = {"state": _name, **_RADON}
+_RADON_US_COUNTIES: Schema = {
+    "fips": int,
+    "state": _name,
+    "county": _name,
+    "longitude": _number,
+    "latitude": _number,
+    "log_uranium": _number,
+}
 _EIGHT_SCHOOLS: Schema = {"school": _name, "effect": _number, "se": _standard_error}
 
 
@@ -337,10 +412,11 @@ def _load_homes(name: str, schema: Schema) -> pd.DataFrame:
     return homes.assign(county=homes["county"].astype("category"))
 
 
-def _load(name: str, schema: Schema) -> pd.DataFrame:
-    path = DATA / name / f"{name}.csv"
+def _load(name: str, schema: Schema, file: str = "") -> pd.DataFrame:
+    path = DATA / name / f"{file or name}.csv"
     content = _read(path)
-    published = _published(path.with_name("checksums.json"), schema)
+    sums = f"{file}_checksums.json" if file else "checksums.json"
+    published = _published(path.with_name(sums), schema)
     table = _parse(path, content, schema, published["rows"])
     found = checksums(content)
     if found["sha256"] != published["sha256"]:

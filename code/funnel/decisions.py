@@ -40,7 +40,9 @@ __all__ = [
     "Stakes",
     "as_if_known",
     "expected_loss",
+    "expected_loss_if_measured",
     "predict",
+    "predict_in_state",
     "probability_above_action_level",
 ]
 
@@ -179,6 +181,69 @@ def _predict_from_draws(draws: xr.Dataset, floor: int, county: str | None) -> Pr
         slope = draws["b"].sel(county=county) if varying else draws["mu_b"]
         mean = draws["a"].sel(county=county) + floor * slope
         variance = draws["sigma_y"] ** 2
+    n = mean.size
+    return Predictive(
+        mean.to_numpy().ravel(), np.sqrt(variance).to_numpy().ravel(), np.full(n, 1 / n)
+    )
+
+
+def predict_in_state(
+    posterior: xr.DataTree,
+    *,
+    floor: int,
+    state: str,
+    county: str | None = None,
+    soil: float | None = None,
+) -> Predictive:
+    """Predict the log radon of one more home, from the three-level model.
+
+    Parameters
+    ----------
+    posterior : xarray.DataTree
+        Draws of :func:`funnel.models.three_level` (group ``posterior``), or a single
+        point as the only draw.
+    floor : int
+        Where the detector stands: 0 for the basement, 1 for the first floor.
+    state : str
+        Name of the state.
+    county : str, optional
+        Name of a county of that state in the survey. Without it, the county is one
+        that no home of the survey lies in.
+    soil : float, optional
+        For such a county, its log uranium less the mean over the survey's counties.
+
+    Returns
+    -------
+    Predictive
+        One component per draw.
+
+    Raises
+    ------
+    ValueError
+        If the floor is neither 0 nor 1, if the state or the county is not in the
+        survey, or if not exactly one of `county` and `soil` is given.
+    TypeError
+        If `posterior` is not a posterior of the three-level model.
+    """
+    if floor not in (0, 1):
+        raise ValueError(f"floor must be 0 (basement) or 1 (first floor), got {floor!r}")
+    if (county is None) == (soil is None):
+        raise ValueError("give either a county of the survey or the soil of a new one")
+    is_tree = isinstance(posterior, xr.DataTree) and "posterior" in posterior.children
+    draws = posterior["posterior"].dataset if is_tree else xr.Dataset()
+    if "alpha" not in draws or "gamma" not in draws:
+        raise TypeError(f"not a posterior of the three-level model: {type(posterior).__name__}")
+    if state not in draws["state"].to_numpy():
+        raise ValueError(f"the survey has no state {state!r}")
+    has_own = "sigma_home" in draws
+    variance = (draws["sigma_home"].sel(state=state) if has_own else draws["sigma_y"]) ** 2
+    if county is not None:
+        _check_county(county, draws["county"].to_numpy())
+        mean = draws["a"].sel(county=county) + floor * draws["b"].sel(county=county)
+    else:
+        mean = draws["alpha"].sel(state=state) + draws["gamma"] * soil + floor * draws["mu_b"]
+        both = 2 * draws["rho"] * draws["sigma_a"] * draws["sigma_b"] + draws["sigma_b"] ** 2
+        variance = variance + draws["sigma_a"] ** 2 + floor * both
     n = mean.size
     return Predictive(
         mean.to_numpy().ravel(), np.sqrt(variance).to_numpy().ravel(), np.full(n, 1 / n)
@@ -324,6 +389,39 @@ def expected_loss(predictive: Predictive, stakes: Stakes) -> ExpectedLoss:
     return ExpectedLoss(
         remediate=stakes.remediation + stakes.harm * left, leave=stakes.harm * exposure
     )
+
+
+def expected_loss_if_measured(predictive: Predictive, stakes: Stakes, price: float) -> float:
+    """Average the loss of measuring a home first, and then doing what is best for it.
+
+    The measurement is taken to tell the exposure: whoever reads more than
+    ``stakes.break_even`` remediates, all others leave the home as it is. So the loss is
+    the price and the harm of the exposure, where exposure above the break-even counts as
+    the break-even: E min(exposure, break-even). A reading that tells less is worth less.
+
+    Parameters
+    ----------
+    predictive : Predictive
+        Of the home.
+    stakes : Stakes
+        Costs, harm and conversion.
+    price : float
+        Of the measurement, in dollars.
+
+    Returns
+    -------
+    float
+        In dollars.
+
+    Raises
+    ------
+    ValueError
+        If the price is negative or not finite.
+    """
+    if not (math.isfinite(price) and price >= 0):
+        raise ValueError(f"price must be 0 or more and finite, got {price!r}")
+    ratio = stakes.long_term_ratio
+    return price + stakes.harm * ratio * predictive.expected_activity(stakes.break_even / ratio)
 
 
 def probability_above_action_level(predictive: Predictive, stakes: Stakes) -> float:

