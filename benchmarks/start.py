@@ -26,6 +26,7 @@ WAYS = {
     "whole package": "import {}",
 }
 
+
 def modules() -> list[str]:
     """List the modules of the package: a file each, or a folder."""
     files = [path.stem for path in PACKAGE.glob("[!_]*.py")]
