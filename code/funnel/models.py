@@ -62,6 +62,10 @@ __all__ = [
 #: groups, or one per group.
 Parameterization = Literal["centered", "noncentered"] | float | ArrayLike
 
+#: Priors of what only :func:`three_level` has, unless others are given: the scale of the
+#: states, that of the logarithms of their noises, and the slope over log uranium.
+BETWEEN_STATES, BETWEEN_NOISES, URANIUM = HalfNormal(1), HalfNormal(0.5), Normal(0, 1)
+
 
 def pooled(homes: pd.DataFrame, priors: Hyperpriors) -> pm.Model:
     """One regression line for all counties.
@@ -359,9 +363,9 @@ def three_level(
     intercepts: Parameterization,
     slopes: Parameterization,
     noise: Literal["common", "state"] = "common",
-    between_states: ScalePrior = HalfNormal(1),
-    between_noises: ScalePrior = HalfNormal(0.5),
-    uranium: Normal = Normal(0, 1),
+    between_states: ScalePrior = BETWEEN_STATES,
+    between_noises: ScalePrior = BETWEEN_NOISES,
+    uranium: Normal = URANIUM,
     eta: float = 2.0,
 ) -> pm.Model:
     """Homes in counties in states, with uranium in the soil to tell counties apart.
