@@ -91,6 +91,21 @@ def test_a_sampler_that_never_looks_passes_with_every_parameter_and_fails_with_t
 
 
 @pytest.mark.slow
+def test_a_sampler_that_sees_only_basements_passes_but_for_the_likelihood_of_all_homes():
+    rows = []
+    for number in range(1000, 1060):
+        survey = sbc.simulate("prior", number)
+        basements = survey.homes[survey.homes["floor"] == 0]
+        run = exact.varying_slopes(basements, survey.priors).draws(4 * sbc.RANKED, seed=number)
+        draws = sbc.measure(survey.homes, run.posterior.dataset)
+        truth = sbc.measure(survey.homes, survey.truth)
+        rows.append({q: sbc.count_below(draws[q], truth[q].item()) for q in sbc.QUANTITIES})
+    ranks = pd.DataFrame(rows)
+    assert all(uniformity(ranks[q]) > 1e-3 for q in sbc.QUANTITIES if q != "log_likelihood")
+    assert ranks["log_likelihood"].median() > 90
+
+
+@pytest.mark.slow
 def test_a_prior_that_is_too_narrow_shows_in_the_ranks_of_its_parameter():
     mistaken = replace(sbc.RADON_LIKE, sigma_b=HalfNormal(0.1))
     ranks = {"sigma_b": [], "sigma_y": []}
@@ -108,11 +123,25 @@ def test_a_prior_that_is_too_narrow_shows_in_the_ranks_of_its_parameter():
 
 
 def test_the_power_that_the_page_computes():
-    """A shift of a fifth of a standard deviation, at the number of the formula."""
+    """What the band sees of three errors, at the number that the formula asks for the first."""
     n = int(sbc.simulations_needed(0.2))
-    rng = np.random.default_rng(4)
-    u = stats.norm.cdf(stats.norm.ppf(rng.uniform(size=(100, n))) + 0.2)
-    ranks = rng.binomial(sbc.RANKED, u)
-    noticed = [sbc.ecdf_difference(sbc.spread_ranks(row, 1))["outside"].any() for row in ranks]
+    errors = {
+        "none": lambda u: u,
+        "shifted": lambda u: stats.norm.cdf(stats.norm.ppf(u) + 0.2),
+        "narrow": lambda u: stats.norm.cdf(stats.norm.ppf(u) / 0.8),
+        "cut": lambda u: np.clip((u - 0.05) / 0.95, 0, 1),
+    }
+
+    def power(error, n, repeats=200):
+        rng = np.random.default_rng(4)
+        ranks = rng.binomial(sbc.RANKED, error(rng.uniform(size=(repeats, n))))
+        spread = [sbc.spread_ranks(row, 1) for row in ranks]
+        return np.mean([sbc.ecdf_difference(row)["outside"].any() for row in spread])
+
+    noticed = {name: power(error, n) for name, error in errors.items()}
     # The band looks for any error, and so is weaker than the test for a shift.
-    assert 0.4 < np.mean(noticed) < 0.85
+    assert 0.5 < noticed["shifted"] < 0.78
+    assert noticed["none"] < 0.12
+    assert min(noticed["narrow"], noticed["cut"]) > noticed["shifted"]
+    # A few dozen simulations see none of them.
+    assert all(power(error, 36) < 0.4 for error in errors.values())
