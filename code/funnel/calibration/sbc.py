@@ -34,7 +34,6 @@ import nutpie
 import pandas as pd
 import pymc as pm
 import xarray as xr
-from arviz_stats.ecdf_utils import get_pointwise_confidence_band, simulate_confidence_bands
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
@@ -616,6 +615,9 @@ def ecdf_difference(values: ArrayLike, prob: float = 0.95) -> pd.DataFrame:
 @lru_cache(maxsize=64)
 def _band(n: int, prob: float) -> tuple[Array, Array, Array]:
     """Give where to compare, and the band of the difference there; 0 and 1 are left out."""
+    # Here, because Sphinx cannot import it when it reads the docstrings.
+    from arviz_stats.ecdf_utils import get_pointwise_confidence_band, simulate_confidence_bands
+
     x = np.arange(1, n) / n
     rng = np.random.default_rng(1)
     pointwise = simulate_confidence_bands(n, 1, x, prob, 1000, rng)
