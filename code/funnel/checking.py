@@ -152,6 +152,8 @@ def leave_counties_out(homes: pd.DataFrame, draws: xr.DataTree) -> LeftOut:
     ValueError, TypeError
         As :func:`county_log_likelihood`.
     """
+    import arviz  # noqa: F401  (gives arrays the accessor azstats)
+
     log_lik = county_log_likelihood(homes, draws)
     # ArviZ takes log likelihoods here, and weights by their inverse.
     log_weights, k = log_lik.azstats.psislw(dim=["chain", "draw"])
