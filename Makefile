@@ -6,7 +6,7 @@ PEERS := .venv-benchmarks
 PORT ?= 8000
 export PYTHON
 
-.PHONY: help book test study benchmark lint lock serve clean
+.PHONY: help book exhibits test study benchmark lint lock serve clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
@@ -17,6 +17,9 @@ $(READY): requirements.txt pyproject.toml code/bookbuild/make_venv.sh
 
 book: $(READY) ## execute the chapters and write the site to _build/html
 	@$(BIN)/python -m bookbuild
+
+exhibits: $(READY) ## bundle the scripts of the exhibits anew, after a change to one
+	@$(BIN)/python -m bookbuild.bundle
 
 test: $(READY) ## run every test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term

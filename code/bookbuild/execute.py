@@ -119,6 +119,8 @@ def run(
         )
     except Exception:  # the kernel died, or never came up: the chapter failed all the same
         return notebook, time.monotonic() - start, traceback.format_exc()
+    # The state of widgets, which a page without a kernel has no use for.
+    result.nb.metadata.pop("widgets", None)
     return result.nb, result.time, str(result.err) if result.err else ""
 
 

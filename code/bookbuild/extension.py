@@ -26,6 +26,8 @@ from sphinxcontrib.bibtex.style.referencing import BracketStyle
 from sphinxcontrib.bibtex.style.referencing.author_year import AuthorYearReferenceStyle
 from sphinxcontrib.katex import KaTeXServer
 
+from bookbuild import exhibits
+
 LOGGER = logging.getLogger(__name__)
 
 # What a reader who wants the same numbers needs to know.
@@ -148,6 +150,9 @@ def on_page(
     for fault in mend(page):
         LOGGER.warning(fault, location=pagename, type="bookbuild")
     context["body"] = str(page)
+    if page.select_one(".exhibit"):
+        root = context["pathto"]("", resource=True)
+        context["metatags"] = context.get("metatags", "") + exhibits.scripts(root)
     # One description for search engines and for previews of links.
     for node in doctree.findall(nodes.meta) if doctree else ():
         if node.get("name") == "description":
@@ -236,4 +241,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
         "sphinxcontrib.bibtex.style.referencing", "author_year_round", RoundAuthorYear
     )
     app.connect("html-page-context", on_page, priority=100)
+    app.connect("build-finished", exhibits.copy_scripts)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

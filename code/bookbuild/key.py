@@ -7,6 +7,8 @@ from pathlib import Path
 
 FOLDERS = ("code", "data")
 LOCK = "requirements.txt"
+# What runs in the reader's browser: no cell sees it.
+SCRIPTS = (".js", ".mjs", ".css")
 
 
 def sources(root: Path) -> Iterator[Path]:
@@ -20,12 +22,12 @@ def sources(root: Path) -> Iterator[Path]:
     Yields
     ------
     Path
-        A file; what Python and setuptools write beside the sources is left out.
+        A file; what Python and setuptools write beside the sources is left out, and scripts.
     """
     for folder in FOLDERS:
         for path in sorted((root / folder).rglob("*")):
             made = any(part == "__pycache__" or part.endswith(".egg-info") for part in path.parts)
-            if path.is_file() and not made:
+            if path.is_file() and not made and path.suffix not in SCRIPTS:
                 yield path
     yield root / LOCK
 

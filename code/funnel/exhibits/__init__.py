@@ -1,0 +1,6 @@
+"""Figures that the reader takes hold of, as widgets: one class, and one script, each."""
+
+from funnel.exhibits.base import MIME, Exhibit
+from funnel.exhibits.shrinkage import Shrinkage
+
+__all__ = ["MIME", "Exhibit", "Shrinkage"]
