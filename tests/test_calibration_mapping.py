@@ -43,6 +43,11 @@ def settings(task):
     ]
 
 
+def process(task):
+    time.sleep(0.3)
+    return [{"process": os.getpid()}]
+
+
 def make_tasks(count, folder="", **more):
     return [{"n": n, "folder": str(folder), **more} for n in range(count)]
 
@@ -62,6 +67,12 @@ def test_rows_come_back_in_the_order_of_the_tasks(store, workers):
     assert table["n"].tolist() == [4, 3, 3, 2, 1, 1, 0]
     assert table["square"].tolist() == [16, 9, 9, 4, 1, 1, 0]
     assert table["part"].tolist() == [0, 0, 1, 0, 0, 1, 0]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_as_many_processes_compute_as_were_asked_for(store, workers):
+    table = mapping.run_tasks(process, make_tasks(8), store, workers=workers)
+    assert table["process"].nunique() == workers
 
 
 def test_workers_compute_under_the_same_settings(store):

@@ -167,7 +167,9 @@ def _client(scheduler: str | None, workers: int) -> Iterator[Client]:
         return
     with (
         config.set({"distributed.nanny.pre-spawn-environ": REPEATABLE}),
-        LocalCluster(workers, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
+        LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0"
+        ) as cluster,
         Client(cluster) as client,
     ):
         _prepare(client)
