@@ -755,6 +755,8 @@ def whiten(name, x):
 
 def normality_complaints(label, z):
     """What tells rows of independent numbers from standard normals, independent by column."""
+    if not np.isfinite(z).all():
+        return [f"{label}: numbers that are not finite"]
     n, d = z.shape
     scores = {f"mean {i}": np.sqrt(n) * z[:, i].mean() for i in range(d)}
     scores |= {f"square {i}": np.sqrt(n / 2) * (z[:, i] ** 2 - 1).mean() for i in range(d)}
@@ -829,3 +831,180 @@ def test_transitions_leave_the_distribution_alone(name, sampler):
 @pytest.mark.parametrize("centeredness", [0, 0.3, 1])
 def test_parameters_and_data_keep_their_joint_distribution(centeredness):
     assert geweke_complaints(centeredness) == []
+
+
+# Long chains, whose adaptation has ended: means of what is known, by their Monte Carlo error.
+
+
+def mean_complaints(label, values, expected, least=20_000):
+    """Compare the mean of values, shape (chains, draws), with what it should be.
+
+    `least` is the number of effective draws without which the comparison says little.
+    """
+    values = np.asarray(values, dtype=float)
+    if not np.isfinite(values).all() or np.ptp(values) == 0:
+        return [f"{label}: numbers that are not finite, or all the same"]
+    worth = float(az.ess(values, method="mean"))
+    score = (values.mean() - expected) / (values.std() / np.sqrt(worth))
+    complaints = [] if abs(score) < LIMIT else [f"{label}: the mean is off by {score:.1f}"]
+    return complaints + ([] if worth > least else [f"{label}: only {worth:.0f} effective draws"])
+
+
+def moment_complaints(name, sampler, engine=ENGINE, **changes):
+    request = {
+        "density": DENSITIES[name],
+        "settings": settings(**{"sampler": sampler, "draws": 15_000, "pathLength": 1.3} | changes),
+        "keep": ["v", "x[0]"] if "funnel" in name else ["x[0]", "x[1]"],
+    }
+    chains = call("run", engine, request=request)
+    first, second = (
+        np.array([chain["values"][k] for chain in chains], dtype=float) for k in request["keep"]
+    )
+    pair = np.stack([first, second], axis=-1).reshape(-1, 2)
+    if "funnel" in name:
+        pair = pair * [1 / 3, 1] / np.stack([np.ones(len(pair)), np.exp(pair[:, 0] / 2)], axis=-1)
+    elif name == "normal":
+        pair = pair / DENSITIES[name]["sd"][:2]
+    else:
+        pair = whiten(name, pair)
+    complaints = []
+    for i, z in enumerate(np.moveaxis(pair.reshape(*first.shape, 2), -1, 0)):
+        label = f"{sampler} on {name}, column {i}"
+        complaints += mean_complaints(label, z, 0)
+        complaints += mean_complaints(f"{label}, squared", z**2, 1)
+        complaints += mean_complaints(f"{label}, tail", z < -1.5, stats.norm.cdf(-1.5))
+    return complaints
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sampler", ["nuts", "hmc"])
+@pytest.mark.parametrize("name", ["normal", "correlated", "noncentered funnel"])
+def test_moments_of_long_chains(name, sampler):
+    draws = 30_000 if name == "correlated" else 15_000
+    assert moment_complaints(name, sampler, draws=draws) == []
+
+
+# A step size that is given, and that a faulty acceptance cannot make small.
+FIXED = {"adapt": False, "stepSize": 0.6, "tune": 50}
+
+
+@pytest.mark.slow
+def test_moments_of_long_chains_with_a_fixed_step():
+    assert moment_complaints("normal", "nuts", **FIXED) == []
+    assert moment_complaints("normal", "hmc", draws=30_000, **FIXED) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("intercepts", "slopes"), [(0, 0), (1, 0)], ids=["noncentered", "mixed"])
+def test_radon_moments_are_the_exact_ones(homes, truth, intercepts, slopes):
+    request = {
+        "density": radon(intercepts, slopes, homes=radon_data(homes)),
+        "settings": settings(tune=1000, draws=5000, targetAccept=0.9),
+        "keep": ["mu_a", "sigma_a", "mu_b", "sigma_b", "sigma_y", "a[3]", "b[25]"],
+    }
+    chains = call("run", request=request)
+    assert sum(sum(chain["divergent"]) for chain in chains) == 0
+    found = {k: np.array([chain["values"][k] for chain in chains]) for k in request["keep"]}
+    expected = {
+        name: truth.mean(name) for name in ("mu_a", "sigma_a", "mu_b", "sigma_b", "sigma_y")
+    }
+    expected |= {"a[3]": truth.mean("a").iloc[3], "b[25]": truth.mean("b").iloc[25]}
+    quantiles = truth.quantile("sigma_b", (np.arange(20_000) + 0.5) / 20_000)
+    found |= {"log": np.log(found["sigma_b"]), "small": found["sigma_b"] < 0.05}
+    expected |= {"log": np.log(quantiles).mean(), "small": truth.cdf("sigma_b", 0.05)}
+    complaints = []
+    for name, value in expected.items():
+        complaints += mean_complaints(name, found[name], value, least=1000)
+    assert complaints == []
+
+
+# The same checks, on engines that are wrong: file, what stands there, what the fault makes of it.
+FAULTS = {
+    "momentum aliased at one end of a tree": (
+        "nuts.js",
+        "this.first.set(particle.p);",
+        "this.first = particle.p;",
+    ),
+    "momenta of the two ends of a trajectory aliased": (
+        "dynamics.js",
+        "this.p.set(other.p);",
+        "this.p = other.p;",
+    ),
+    "sign of the potential energy": (
+        "dynamics.js",
+        "return kinetic / 2 - this.logDensity;",
+        "return kinetic / 2 + this.logDensity;",
+    ),
+    "weight drawn once for a chain": (
+        "nuts.js",
+        "Math.log(this.random.uniform())",
+        "Math.log((this.once ??= this.random.uniform()))",
+    ),
+    "weights of the two halves exchanged": (
+        "nuts.js",
+        "this.join(tree, next, next.logWeight - tree.logWeight)",
+        "this.join(tree, next, tree.logWeight - next.logWeight)",
+    ),
+    "momentum not drawn anew from its masses": (
+        "dynamics.js",
+        "random.normal() / Math.sqrt(inverseMass[i])",
+        "random.normal()",
+    ),
+    "every end accepted": (
+        "dynamics.js",
+        "random.uniform() < probability",
+        "random.uniform() < 1",
+    ),
+}
+
+
+@pytest.fixture
+def plant(tmp_path):
+    """Copy the engine with something in it replaced."""
+
+    def copy(*faults):
+        for source in ENGINE.glob("*.js"):
+            (tmp_path / source.name).write_text(source.read_text("utf-8"), "utf-8")
+        for name, old, new in faults:
+            text = (tmp_path / name).read_text("utf-8")
+            assert text.count(old) == 1, f"{name}: {old!r}"
+            (tmp_path / name).write_text(text.replace(old, new), "utf-8")
+        (tmp_path / "package.json").write_text('{"type": "module"}', "utf-8")
+        return tmp_path
+
+    return copy
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_caught_by_short_and_by_long_chains(fault, plant):
+    engine = plant(FAULTS[fault])
+    # In a tree the ends are accepted by weight, and HMC has no tree.
+    sampler = "hmc" if fault == "every end accepted" else "nuts"
+    assert invariance_complaints("normal", sampler, engine)
+    # Masses that are all 1 hide what is wrong with masses.
+    fixed = moment_complaints("normal", sampler, engine, **FIXED)
+    assert fixed or moment_complaints("normal", sampler, engine)
+
+
+JACOBIAN = [
+    ("priors.js", "value: (s) => value(s) + s", "value: (s) => value(s) - s"),
+    ("priors.js", "slope: (s) => slope(s) + 1", "slope: (s) => slope(s) - 1"),
+]
+
+
+@pytest.mark.slow
+def test_a_wrong_jacobian_is_caught_by_the_joint_distribution_and_by_pymc(plant):
+    engine = plant(*JACOBIAN)
+    assert geweke_complaints(0, engine)
+    model = models.eight_schools(SCHOOLS, effects=0)
+    assert gradient_complaints(schools(0), model, engine)
+
+
+def test_a_wrong_gradient_is_caught_by_pymc_and_by_differences(plant):
+    # It leaves the distribution alone, only that next to nothing is accepted.
+    engine = plant(("densities.js", "stretch * g - precision * u;", "stretch * g + precision * u;"))
+    point = points_for(10)[0].tolist()
+    (found,) = call("evaluate", engine, density=neal(0.3), points=[point])
+    assert difference_complaints(neal(0.3), np.array(point), found, engine)
+    assert gradient_complaints(neal(0.3), models.neal_funnel(x=0.3), engine)
