@@ -127,7 +127,7 @@ const tasks = {
 
   /** JSON has no NaN: it comes as null. */
   diagnose: ({ sets }) =>
-    sets.map((chains) => diagnose(chains.map((chain) => Float64Array.from(chain, (x) => x ?? NaN)))),
+    sets.map((set) => diagnose(set.map((chain) => Float64Array.from(chain, (x) => x ?? NaN)))),
 };
 
 const { task, ...given } = JSON.parse(readFileSync(0));

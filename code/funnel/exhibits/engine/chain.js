@@ -32,7 +32,8 @@ const MAX_CHAINS = 64;
  * @returns {Settings} The same.
  */
 export function checkSettings(settings) {
-  const { sampler, tune, draws, chains, adapt, targetAccept, stepSize, pathLength } = settings;
+  const { sampler, tune, draws, chains, adapt } = settings;
+  const { targetAccept, stepSize, pathLength } = settings;
   if (!Object.hasOwn(SAMPLERS, sampler)) {
     throw new RangeError(`sampler must be nuts or hmc, got ${sampler}`);
   }
@@ -71,7 +72,10 @@ export class Chain {
     /** Where the chain is. It starts anywhere within 2 of 0, in each coordinate, as in Stan. */
     this.position = Float64Array.from({ length: dimension }, () => 4 * this.random.uniform() - 2);
     /** What the next transition moves with. */
-    this.metric = { stepSize: stepSize ?? 1, inverseMass: new Float64Array(dimension).fill(1) };
+    this.metric = {
+      stepSize: adapt ? 1 : stepSize,
+      inverseMass: new Float64Array(dimension).fill(1),
+    };
     /** Transitions so far. */
     this.count = 0;
     if (adapt) {
@@ -89,7 +93,9 @@ export class Chain {
   /**
    * Make one transition, and learn from it while the chain is tuned.
    *
-   * @param {function} [visit] - See `Nuts.transition`.
+   * @param {(particle: import("./dynamics.js").Particle, energyError: number,
+   *   direction: number) => void} [visit] - Called at each leapfrog point, in the order in which
+   *   they are visited; the particle moves on, so copy what you keep of it.
    * @returns {import("./dynamics.js").Transition}
    */
   step(visit) {

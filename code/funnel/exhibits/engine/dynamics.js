@@ -155,7 +155,7 @@ export class Hmc {
    * @param {{stepSize: number, inverseMass: Float64Array}} metric
    * @param {import("./random.js").Random} random
    * @param {(particle: Particle, energyError: number, direction: number) => void} [visit] -
-   *   Called at each point, in order.
+   *   Called at each point, in order, with the particle itself.
    * @returns {Transition}
    */
   transition(position, { stepSize, inverseMass }, random, visit) {

@@ -61,7 +61,7 @@ export class Nuts {
    * @param {{stepSize: number, inverseMass: Float64Array}} metric
    * @param {import("./random.js").Random} random
    * @param {(particle: Particle, energyError: number, direction: number) => void} [visit] -
-   *   Called at each point, in the order in which they are visited.
+   *   Called at each point, in the order in which they are visited, with the particle itself.
    * @returns {import("./dynamics.js").Transition}
    */
   transition(position, metric, random, visit) {
