@@ -3,9 +3,11 @@
     python benchmarks/browser.py --write
 
 The model is the course's radon regression with the essay's priors, 4 chains of 1,000 tuning
-and 1,000 kept draws, target acceptance 0.8. Three things are measured:
+and 1,000 kept draws, target acceptance 0.8. Four things are measured:
 
 - `gradient`: microseconds of one gradient of the log density, in a loop;
+- `diagnose`: seconds of R-hat, both effective sample sizes and the Monte Carlo error of one
+  parameter with 4 chains of 2,000 draws, the median of 50 times in a row;
 - `chains`: seconds of four chains in workers, by number of workers, with the seconds until the
   first progress and the longest time for which the page did not answer;
 - `cold`: seconds to the first 4,000 draws from nothing: for Chromium from opening an empty page
@@ -68,6 +70,23 @@ GRADIENT = """async ({ density, count }) => {
         logDensity(q, gradient);
     }
     return (1000 * (performance.now() - start)) / count;
+}"""
+
+DIAGNOSE = """async () => {
+    const { diagnose } = await import("/diagnostics.js");
+    const { Random } = await import("/random.js");
+    const random = new Random(1);
+    const chains = [0, 1, 2, 3].map(() => {
+        let x = 0;
+        return Float64Array.from({ length: 2000 }, () => (x = 0.9 * x + random.normal()));
+    });
+    const seconds = [];
+    for (let i = 0; i < 50; i++) {
+        const start = performance.now();
+        diagnose(chains);
+        seconds.push((performance.now() - start) / 1000);
+    }
+    return seconds.sort((a, b) => a - b)[25];
 }"""
 
 CHAINS_IN_PAGE = """async ({ request, workers }) => {
@@ -178,6 +197,12 @@ def time_gradients(page: Page, repeat: int, count: int) -> Iterator[dict]:
         yield {**row, "microseconds_per_gradient": round(found, 3)}
 
 
+def time_diagnostics(page: Page, repeat: int) -> Iterator[dict]:
+    """Time the diagnostics of one parameter in a page."""
+    seconds = round(page.evaluate(DIAGNOSE), 5)
+    yield {"what": "diagnose", "way": "chromium", "repeat": repeat, "seconds": seconds}
+
+
 def time_chains(
     page: Page, repeat: int, workers: list[int], tune: int, draws: int
 ) -> Iterator[dict]:
@@ -257,6 +282,7 @@ def measure(repeats: int, workers: list[int], count: int, tune: int, draws: int)
             page.goto(f"{address}empty.html")
             for found in (
                 time_gradients(page, repeat, count),
+                time_diagnostics(page, repeat),
                 time_chains(page, repeat, workers, tune, draws),
                 time_cold(playwright, browser, address, repeat, tune, draws),
             ):
