@@ -1,6 +1,7 @@
 """Figures that the reader takes hold of, as widgets: one class, and one script, each."""
 
 from funnel.exhibits.base import MIME, Exhibit
+from funnel.exhibits.hyperprior import Hyperprior
 from funnel.exhibits.shrinkage import Shrinkage
 
-__all__ = ["MIME", "Exhibit", "Shrinkage"]
+__all__ = ["MIME", "Exhibit", "Hyperprior", "Shrinkage"]
