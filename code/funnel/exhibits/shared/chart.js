@@ -121,7 +121,9 @@ export function handle({ svg, inner }, name, { value, low, high, label, text, sc
   }
   const to = (pixels) => {
     const found = Math.min(high, Math.max(low, scale.invert(pixels)));
-    change(Math.min(high, Math.max(low, Number(found.toPrecision(3)))));
+    const now = Math.min(high, Math.max(low, Number(found.toPrecision(3))));
+    box.attr("aria-valuenow", now); // at once, for a second key before the next drawing
+    change(now);
   };
   const pixel = (event) => {
     const frame = svg.node().getBoundingClientRect();

@@ -103,7 +103,9 @@ function makeSlider(box, name, control, id, change) {
     const steps = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 10, PageDown: -10 };
     if (!(event.key in steps) || control.log) return;
     event.preventDefault();
-    change(atPosition(control, input.valueAsNumber + steps[event.key] * control.step));
+    const value = atPosition(control, input.valueAsNumber + steps[event.key] * control.step);
+    input.value = value; // at once, or a second key before the next drawing would start from here
+    change(value);
   });
   return (value) => {
     input.value = toPosition(control, value);
@@ -175,7 +177,9 @@ function render(model, el, start) {
   if (asked) set(asked);
   const defaults = () => Object.fromEntries(names.map((name) => [name, controls[name].default]));
   const button = (label, press) => {
-    make(buttons, "button", { type: "button" }, label).addEventListener("click", press);
+    const made = make(buttons, "button", { type: "button" }, label);
+    made.addEventListener("click", press);
+    return made;
   };
   if (names.length) button("Reset", () => { set(defaults()); figure.onReset?.(); });
   if (model.address) {
