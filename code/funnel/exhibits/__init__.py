@@ -3,5 +3,6 @@
 from funnel.exhibits.base import MIME, Exhibit
 from funnel.exhibits.hyperprior import Hyperprior
 from funnel.exhibits.shrinkage import Shrinkage
+from funnel.exhibits.typical_set import TypicalSet
 
-__all__ = ["MIME", "Exhibit", "Hyperprior", "Shrinkage"]
+__all__ = ["MIME", "Exhibit", "Hyperprior", "Shrinkage", "TypicalSet"]
