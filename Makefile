@@ -33,10 +33,11 @@ $(PEERS)/.ready: $(READY) benchmarks/requirements.txt
 		-r benchmarks/requirements.txt
 	@touch $@
 
-benchmark: $(PEERS)/.ready ## measure speed and memory anew, into data/benchmarks (about 40 minutes)
+benchmark: $(PEERS)/.ready ## measure speed and memory anew, into data/benchmarks (about an hour)
 	PYTHONPATH=code $(PEERS)/bin/python benchmarks/sampling.py --write
 	$(BIN)/python benchmarks/growth.py --write
 	$(BIN)/python benchmarks/start.py --write
+	$(BIN)/python benchmarks/study.py --write
 	$(BIN)/python benchmarks/build.py --write
 
 lint: $(READY) ## check style, spelling, types and Markdown

@@ -142,6 +142,9 @@ def compile_pymc(model: Any, tune: int, draws: int) -> Callable[[int], Sampled]:
                 draws=draws,
                 chains=CHAINS,
                 cores=min(CHAINS, os.cpu_count() or 1),
+                # As in a program of its own on Linux. This process was spawned, and chains that
+                # are spawned too would compile again, each by itself.
+                mp_ctx="fork",
                 random_seed=seed,
                 target_accept=TARGET,
                 discard_tuned_samples=False,
@@ -157,8 +160,12 @@ def compile_pymc(model: Any, tune: int, draws: int) -> Callable[[int], Sampled]:
         }
         return np.log(tree["posterior"]["sigma_b"].to_numpy()), costs
 
-    with model:  # what a call compiles before its chains start
-        model.logp_dlogp_function(ravel_inputs=True)
+    # What a call compiles, before its chains start and in them, is then in PyTensor's cache.
+    with model:
+        pm.sample(
+            nuts_sampler="pymc", tune=10, draws=10, chains=1, progressbar=False, quiet=True,
+            random_seed=1, mp_ctx="fork", compute_convergence_checks=False,
+        )  # fmt: skip
     return run
 
 
