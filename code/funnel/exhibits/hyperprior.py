@@ -107,10 +107,10 @@ def log_likelihood(homes: pd.DataFrame, priors: Hyperpriors, scale: Array) -> Ar
 def _lattice(priors: Hyperpriors) -> Array:
     """Choose values of sigma_b, equal factors apart.
 
-    Below them the likelihood is flat. Above them it falls like a power, which it does not
-    before `sigma_b` exceeds what the prior of `mu_b` leaves open.
+    Below them the likelihood is flat. Above them prior and likelihood fall like powers, which
+    they do only far beyond the median and what the prior of `mu_b` leaves open.
     """
-    high = 100 * max(1.0, priors.mu_b.sd)
+    high = 1000 * max(1.0, priors.mu_b.sd)
     return np.geomspace(LOW, high, 1 + round(np.log(high / LOW) / STEP))
 
 
