@@ -1,32 +1,16 @@
 """Simulation-based calibration: simulations, ranks, bands, and the committed study."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from scipy import integrate, stats
+from scipy import stats
 
 from funnel import data
 from funnel.calibration import sbc
 from funnel.priors import ESSAY
-
-
-def test_the_log_normal_prior_is_scipys():
-    prior, reference = sbc.LogNormal(0.33, 0.25), stats.lognorm(0.25, scale=0.33)
-    x = np.array([1e-3, 0.1, 0.33, 1.0, 4.0])
-    np.testing.assert_allclose(prior.logpdf(x), reference.logpdf(x))
-    np.testing.assert_allclose(prior.cdf(x), reference.cdf(x))
-    p = np.array([0.01, 0.5, 0.999])
-    np.testing.assert_allclose(prior.quantile(p), reference.ppf(p))
-    assert integrate.quad(lambda v: np.exp(prior.logpdf(v)), 0, 5)[0] == pytest.approx(1)
-    assert prior.logpdf(0.0) == -np.inf
-    assert prior.cdf(0.0) == 0
-
-
-@pytest.mark.parametrize("arguments", [(0, 1), (1, 0), (np.inf, 1), (1, np.nan)])
-def test_a_log_normal_prior_needs_positive_numbers(arguments):
-    with pytest.raises(ValueError, match="must be a positive number"):
-        sbc.LogNormal(*arguments)
 
 
 @pytest.mark.parametrize("kind", sbc.KINDS)
@@ -119,6 +103,17 @@ def test_uniform_values_leave_the_band_once_in_twenty_times():
             sbc.ecdf_difference(wrong)
 
 
+def test_a_wider_band_is_left_as_rarely_as_it_says():
+    prob = 1 - 0.05 / 14
+    rng = np.random.default_rng(2)
+    outside = [
+        sbc.ecdf_difference(rng.uniform(size=100), prob)["outside"].any() for _ in range(3000)
+    ]
+    # The band itself is found by simulation, fifty of which lie outside.
+    error = (1 - prob) * np.sqrt(1 / 50 + 1 / (3000 * (1 - prob)))
+    assert abs(np.mean(outside) - (1 - prob)) < 4 * error
+
+
 def test_the_number_of_simulations_shows_the_shift_it_was_asked_for():
     n = int(np.ceil(sbc.simulations_needed(0.5)))
     scores = np.random.default_rng(1).normal(0.5, 1, size=(4000, n)).mean(axis=1) * np.sqrt(n)
@@ -159,6 +154,28 @@ def test_ranks_among_exact_draws_are_uniform(fits):
         for name in sbc.QUANTITIES:
             u = sbc.spread_ranks(group[f"rank_{name}"], seed=2)
             assert stats.kstest(u, "uniform").pvalue > 1e-3, (kind, name)
+
+
+def test_the_study_writes_what_its_tasks_return(fits, monkeypatch, tmp_path):
+    """Fed with the committed rows in the order of the tasks, it writes the committed files."""
+    rows = fits.merge(sbc.load_simulations(), on=["kind", "number"])
+    known = [name for name in rows if name not in fits]
+    rows.loc[rows["sampler"] != "exact", known] = np.nan
+
+    def run_tasks(work, tasks, store, *, scheduler, workers):
+        assert (work, scheduler, workers) == (sbc.calibrate, None, 2)
+        return pd.DataFrame(tasks).merge(rows, on=["kind", "number"])
+
+    monkeypatch.setattr(sbc, "run_tasks", run_tasks)
+    monkeypatch.setattr(sbc, "_FOLDER", tmp_path / "sbc")
+    sbc.study(workers=2)
+    pd.testing.assert_frame_equal(sbc.load_fits(), fits)
+    written = json.loads((tmp_path / "sbc" / "versions.json").read_text())
+    assert written["simulations"] == 2 * sbc.SIMULATIONS
+    assert written.keys() == json.loads((data.DATA / "sbc" / "versions.json").read_text()).keys()
+    again = sbc.load_simulations()
+    monkeypatch.undo()
+    pd.testing.assert_frame_equal(again, sbc.load_simulations())
 
 
 @pytest.mark.slow

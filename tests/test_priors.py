@@ -17,6 +17,10 @@ SCALES = {
     "HalfNormal": (priors.HalfNormal, lambda s: stats.halfnorm(scale=s)),
     "Exponential": (priors.Exponential, lambda s: stats.expon(scale=1 / s)),
     "Gamma2": (priors.Gamma2, lambda s: stats.gamma(2, scale=1 / s)),
+    "LogNormal": (
+        lambda s: priors.LogNormal(median=s, sd=0.25),
+        lambda s: stats.lognorm(0.25, scale=s),
+    ),
 }
 
 
@@ -81,11 +85,20 @@ def test_the_model_gets_the_same_prior(prior):
 
 @pytest.mark.parametrize("bad", [0, -1.0, math.inf, math.nan])
 @pytest.mark.parametrize(
-    "family", [*(f for f, _ in SCALES.values()), lambda sd: priors.Normal(0, sd)]
+    "family",
+    [
+        *(f for f, _ in SCALES.values()),
+        lambda sd: priors.Normal(0, sd),
+        lambda sd: priors.LogNormal(1, sd),
+    ],
 )
 def test_a_size_that_is_not_positive_is_refused(family, bad):
     with pytest.raises(ValueError, match=f"must be a positive finite number, got {bad}"):
         family(bad)
+
+
+def test_a_log_normal_scale_is_not_zero():
+    assert priors.LogNormal(0.3, 0.25).logpdf([0, 0.3])[0] == -math.inf
 
 
 def test_a_mean_must_be_finite():

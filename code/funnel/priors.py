@@ -32,6 +32,7 @@ __all__ = [
     "HalfCauchy",
     "HalfNormal",
     "Hyperpriors",
+    "LogNormal",
     "Normal",
     "ScalePrior",
     "check_priors",
@@ -81,7 +82,7 @@ class Normal:
 
 
 class ScalePrior:
-    """Prior of a standard deviation; the base of the four families.
+    """Prior of a standard deviation; the base of the families.
 
     Attributes
     ----------
@@ -260,6 +261,51 @@ class Gamma2(ScalePrior):
         import pymc as pm
 
         return pm.Gamma(name, alpha=2, beta=self.rate)
+
+
+@dataclass(frozen=True)
+class LogNormal(ScalePrior):
+    """Log-normal prior of a scale whose size is known, from other surveys like this one, say.
+
+    Not for an analysis whose scale may be zero, for it rules zero out.
+
+    Parameters
+    ----------
+    median : float
+        Value with half of the probability on either side.
+    sd : float
+        Standard deviation of the logarithm.
+    """
+
+    median: float
+    sd: float
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "median", self.median)
+        _check_positive(self, "sd", self.sd)
+
+    def _standardized(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        with np.errstate(divide="ignore"):
+            return (np.log(x) - math.log(self.median)) / self.sd
+
+    def _log_density(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        # Zero, where the logarithm is minus infinity, has no density.
+        positive = np.where(x > 0, x, 1.0)
+        z = self._standardized(positive)
+        density = -0.5 * z**2 - np.log(positive) - math.log(self.sd * math.sqrt(2 * math.pi))
+        return np.where(x > 0, density, -np.inf)
+
+    def _cdf(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return special.ndtr(self._standardized(x))
+
+    def _quantile(self, p: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self.median * np.exp(self.sd * special.ndtri(p))
+
+    def to_pymc(self, name: str) -> TensorVariable:
+        """Add the prior to the PyMC model in context, as the variable `name`."""
+        import pymc as pm
+
+        return pm.LogNormal(name, mu=math.log(self.median), sigma=self.sd)
 
 
 def _check_fields(priors: object, means: tuple[str, ...]) -> None:

@@ -18,7 +18,6 @@ What its result says is for :mod:`funnel.calibration.efficiency` to work out.
 from __future__ import annotations
 
 import json
-import platform
 import time
 from functools import lru_cache
 from typing import Any
@@ -30,7 +29,7 @@ import pandas as pd
 import pymc as pm
 
 from funnel import exact
-from funnel.calibration.mapping import VERSIONS, run_tasks
+from funnel.calibration.mapping import run_tasks, write_result
 from funnel.data import DATA
 from funnel.models import add_effects
 from funnel.priors import EightSchoolsPriors, Gamma2, HalfCauchy, HalfNormal, Normal
@@ -267,16 +266,7 @@ def study(*, scheduler: str | None = None, workers: int | None = None) -> None:
     store = DATA.parent / "_build" / "study" / "centering.jsonl"
     tasks = make_tasks()
     fits = run_tasks(fit_data_set, tasks, store, scheduler=scheduler, workers=workers)
-    FILE.parent.mkdir(exist_ok=True)
-    compression = {"method": "gzip", "mtime": 0}
-    fits.to_csv(FILE, index=False, float_format="%.4g", compression=compression)
-    about = {
-        "fits": len(fits),
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        **VERSIONS,
-    }
-    (FILE.parent / "versions.json").write_text(json.dumps(about, indent=2) + "\n")
+    write_result(FILE.parent, {"fits": fits}, digits=4, fits=len(fits))
     print(f"{len(fits):,} fits, {time.monotonic() - begin:.0f} s: {FILE}")
 
 

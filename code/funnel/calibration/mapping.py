@@ -12,8 +12,9 @@ import hashlib
 import inspect
 import json
 import os
+import platform
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +25,7 @@ from dask import config
 from distributed import Client, LocalCluster, WorkerPlugin, as_completed
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-__all__ = ["REPEATABLE", "VERSIONS", "run_tasks"]
+__all__ = ["REPEATABLE", "VERSIONS", "run_tasks", "write_result"]
 
 Task = dict[str, Any]
 Rows = list[dict[str, Any]]
@@ -119,6 +120,40 @@ def run_tasks(
     return pd.DataFrame(
         {**task, **row} for key, task in zip(keys, tasks, strict=True) for row in done[key]
     )
+
+
+def write_result(
+    folder: Path, tables: Mapping[str, pd.DataFrame], *, digits: int = 5, **count: int
+) -> None:
+    """Write the result of a study, and what it depends on.
+
+    Parameters
+    ----------
+    folder : Path
+        Where; it is made if need be.
+    tables : mapping of str to DataFrame
+        Each becomes ``NAME.csv.gz``, the same file if it has the same content.
+    digits : int
+        Significant digits of its numbers.
+    **count : int
+        One number and its name, such as ``fits=800``: it heads ``versions.json``, before
+        the versions and the machine.
+    """
+    folder.mkdir(exist_ok=True)
+    for name, table in tables.items():
+        table.to_csv(
+            folder / f"{name}.csv.gz",
+            index=False,
+            float_format=f"%.{digits}g",
+            compression={"method": "gzip", "mtime": 0},
+        )
+    about = {
+        **count,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        **VERSIONS,
+    }
+    (folder / "versions.json").write_text(json.dumps(about, indent=2) + "\n")
 
 
 def _compute(

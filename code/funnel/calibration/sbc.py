@@ -19,9 +19,7 @@ The study is run by ``make study``, its result is in ``data/sbc``, and
 
 from __future__ import annotations
 
-import json
 import math
-import platform
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,9 +36,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from funnel import exact, fitting, models
-from funnel.calibration.mapping import VERSIONS, run_tasks
+from funnel.calibration.mapping import run_tasks, write_result
 from funnel.data import DATA, load_radon
-from funnel.priors import ESSAY, HalfNormal, Hyperpriors, Normal, ScalePrior
+from funnel.priors import ESSAY, HalfNormal, Hyperpriors, LogNormal, Normal, ScalePrior
 
 __all__ = [
     "ALIKE",
@@ -52,16 +50,18 @@ __all__ = [
     "SAMPLERS",
     "SMALL",
     "TOP_LEVEL",
-    "LogNormal",
     "Simulation",
     "calibrate",
     "count_below",
+    "diagnose_run",
     "draw_prior",
+    "draw_top",
     "ecdf_difference",
     "fit_slopes",
     "load_fits",
     "load_simulations",
     "log_likelihood",
+    "make_swappable",
     "measure",
     "simulate",
     "simulations_needed",
@@ -95,56 +95,6 @@ REPORTED = (0.05, 0.5, 0.95)
 
 _CHAINS, _TUNE, _DRAWS, _TARGET_ACCEPT = 4, 500, 1000, 0.9
 _FOLDER = DATA / "sbc"
-
-
-@dataclass(frozen=True)
-class LogNormal(ScalePrior):
-    """Log-normal prior of a scale whose size is known: here, that of another survey like this one.
-
-    Not for an analysis whose scale may be zero, for it rules zero out.
-
-    Parameters
-    ----------
-    median : float
-        Value with half of the probability on either side.
-    sd : float
-        Standard deviation of the logarithm.
-
-    Raises
-    ------
-    ValueError
-        If one of them is not a positive finite number.
-    """
-
-    median: float
-    sd: float
-
-    def __post_init__(self) -> None:
-        for name in ("median", "sd"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"LogNormal: {name} must be a positive number, got {value!r}")
-
-    def _standardized(self, x: Array) -> Array:
-        with np.errstate(divide="ignore"):
-            return (np.log(x) - math.log(self.median)) / self.sd
-
-    def _log_density(self, x: Array) -> Array:
-        # Zero, where the logarithm is minus infinity, has no density.
-        positive = np.where(x > 0, x, 1.0)
-        z = self._standardized(positive)
-        density = -0.5 * z**2 - np.log(positive) - math.log(self.sd * math.sqrt(2 * math.pi))
-        return np.where(x > 0, density, -np.inf)
-
-    def _cdf(self, x: Array) -> Array:
-        return special.ndtr(self._standardized(x))
-
-    def _quantile(self, p: Array) -> Array:
-        return self.median * np.exp(self.sd * special.ndtri(p))
-
-    def to_pymc(self, name: str) -> pm.Distribution:
-        """Add the prior to the PyMC model in context, as the variable `name`."""
-        return pm.LogNormal(name, mu=math.log(self.median), sigma=self.sd)
 
 
 #: Other surveys like Minnesota's. The four parameters that its homes pin down vary by as
@@ -241,13 +191,7 @@ def draw_prior(priors: Hyperpriors, seed: int | np.random.Generator, n: int = 1)
     """
     rng = np.random.default_rng(seed)
     counties = load_radon()["county"].cat.categories.to_numpy()
-    values: dict[str, Array] = {}
-    for name in TOP_LEVEL:
-        prior = getattr(priors, name)
-        if isinstance(prior, Normal):
-            values[name] = rng.normal(prior.mean, prior.sd, n)
-        else:
-            values[name] = prior.quantile(rng.uniform(size=n))
+    values = {name: draw_top(getattr(priors, name), rng, n) for name in TOP_LEVEL}
     for name in ("a", "b"):
         z = rng.standard_normal((n, len(counties)))
         values[name] = values[f"mu_{name}"][:, None] + values[f"sigma_{name}"][:, None] * z
@@ -256,6 +200,28 @@ def draw_prior(priors: Hyperpriors, seed: int | np.random.Generator, n: int = 1)
         {name: (dims[: 1 + value.ndim], value[None]) for name, value in values.items()},
         coords={"county": counties},
     )
+
+
+def draw_top(prior: Normal | ScalePrior, rng: np.random.Generator, n: int = 1) -> Array:
+    """Draw a top-level parameter from its prior.
+
+    Parameters
+    ----------
+    prior : Normal or ScalePrior
+        Of a mean, or of a scale.
+    rng : Generator
+        It goes on from where it is.
+    n : int
+        Number of draws.
+
+    Returns
+    -------
+    ndarray
+        Shape ``(n,)``.
+    """
+    if isinstance(prior, Normal):
+        return rng.normal(prior.mean, prior.sd, n)
+    return prior.quantile(rng.uniform(size=n))
 
 
 def log_likelihood(homes: pd.DataFrame, draws: xr.Dataset) -> xr.DataArray:
@@ -386,13 +352,29 @@ def _compile(
 def _swappable(homes: pd.DataFrame, priors: Hyperpriors, slopes: str) -> pm.Model:
     """Build the model with its measurements in a variable whose value can be exchanged."""
     model = models.varying_slopes(homes, priors, intercepts="centered", slopes=slopes)
-    y = model["y"]
-    with model:
-        measured = pm.Data("log_radon", homes["log_radon"].to_numpy(float))
-    del model.values_to_rvs[model.rvs_to_values[y]]
-    model.rvs_to_values[y] = measured
-    model.values_to_rvs[measured] = y
+    make_swappable(model, "y", "log_radon")
     return model
+
+
+def make_swappable(model: pm.Model, observed: str, name: str) -> None:
+    """Keep what was observed in a variable whose value can be exchanged after compiling.
+
+    Parameters
+    ----------
+    model : pymc.Model
+        It is changed.
+    observed : str
+        Name of the observed variable.
+    name : str
+        Name of the new ``pm.Data``.
+    """
+    variable = model[observed]
+    fixed = model.rvs_to_values[variable]
+    with model:
+        measured = pm.Data(name, fixed.data)
+    del model.values_to_rvs[fixed]
+    model.rvs_to_values[variable] = measured
+    model.values_to_rvs[measured] = variable
 
 
 def calibrate(task: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -425,7 +407,7 @@ def calibrate(task: Mapping[str, Any]) -> list[dict[str, Any]]:
         draws = measure(homes, run["posterior"].dataset)
         for name in QUANTITIES:
             row[f"rank_{name}"] = count_below(draws[name], truth[name])
-        row |= _diagnose(run, draws) | _judge(posterior, draws)
+        row |= diagnose_run(run, draws.drop_vars("log_likelihood")) | _judge(posterior, draws)
         if sampler == "exact":
             row |= {f"truth_{name}": value for name, value in truth.items()}
             row |= _positions(posterior, truth)
@@ -433,11 +415,26 @@ def calibrate(task: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _diagnose(run: xr.DataTree, draws: xr.Dataset) -> dict[str, Any]:
-    """Ask what one would ask of a single fit, of everything ranked but the log likelihood."""
-    table = fitting.diagnose(
-        xr.DataTree.from_dict({"posterior": draws.drop_vars("log_likelihood")})
-    )
+def diagnose_run(run: xr.DataTree, draws: xr.Dataset) -> dict[str, Any]:
+    """Ask what one would ask of a single fit.
+
+    Parameters
+    ----------
+    run : DataTree
+        What the sampler returned. Without ``sample_stats``, as of exact draws, there are
+        no divergences and no energy.
+    draws : Dataset
+        The quantities to ask about, for every draw.
+
+    Returns
+    -------
+    dict
+        The worst ``r_hat``, ``ess_bulk`` and ``ess_tail`` of the quantities;
+        ``divergences``, ``e_bfmi`` (the smallest of a chain) and ``gradients`` of the kept
+        draws; ``warned``, whether one of the thresholds of :func:`funnel.fitting.fit` is
+        missed.
+    """
+    table = fitting.diagnose(xr.DataTree.from_dict({"posterior": draws}))
     diverged, bfmi, gradients = 0, math.nan, 0
     if "sample_stats" in run:
         diverged = fitting.divergences(run)
@@ -499,18 +496,7 @@ def _write(rows: pd.DataFrame) -> None:
         "simulations": rows.loc[rows["sampler"] == "exact", ["kind", "number", *about]],
         "fits": rows.drop(columns=about),
     }
-    _FOLDER.mkdir(exist_ok=True)
-    for name, table in tables.items():
-        path = _FOLDER / f"{name}.csv.gz"
-        compression = {"method": "gzip", "mtime": 0}
-        table.to_csv(path, index=False, float_format="%.5g", compression=compression)
-    versions = {
-        "simulations": len(tables["simulations"]),
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        **VERSIONS,
-    }
-    (_FOLDER / "versions.json").write_text(json.dumps(versions, indent=2) + "\n")
+    write_result(_FOLDER, tables, simulations=len(tables["simulations"]))
 
 
 def load_fits() -> pd.DataFrame:
@@ -620,7 +606,9 @@ def _band(n: int, prob: float) -> tuple[Array, Array, Array]:
 
     x = np.arange(1, n) / n
     rng = np.random.default_rng(1)
-    pointwise = simulate_confidence_bands(n, 1, x, prob, 1000, rng)
+    # So many that fifty of them leave the band.
+    trials = round(50 / (1 - prob))
+    pointwise = simulate_confidence_bands(n, 1, x, prob, trials, rng)
     low, high = get_pointwise_confidence_band(pointwise, n, x)
     return x, low - x, high - x
 
