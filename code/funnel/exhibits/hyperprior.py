@@ -50,7 +50,7 @@ NOTHING = 0.05
 SHOWN = (-6.0, 14.0)
 TICKS = (0, 1, 10, 100, 10_000)
 #: Nodes of the rule of Gauss and Legendre for a scale, on its probability; for each other scale.
-NODES, OTHER_NODES = 32, 12
+NODES, OTHER_NODES = 24, 8
 
 #: Label of each family; its PyMC name; and 1 if its parameter is a size, -1 if it is a rate.
 FAMILIES: dict[str, tuple[Callable[[float], ScalePrior], str, str, int]] = {
