@@ -99,12 +99,14 @@ function makeSlider(box, name, control, id, change) {
   const shown = make(box, "output", { for: id });
   input.addEventListener("input", () => change(atPosition(control, input.valueAsNumber)));
   input.addEventListener("keydown", (event) => {
-    // Whole steps, whatever the browser makes of a slider without any.
+    // Whole steps, whatever the browser makes of a slider without any, and JupyterLab of its keys.
     const steps = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 10, PageDown: -10 };
-    if (!(event.key in steps) || control.log) return;
+    if (!(event.key in steps)) return;
     event.preventDefault();
-    const value = atPosition(control, input.valueAsNumber + steps[event.key] * control.step);
-    input.value = value; // at once, or a second key before the next drawing would start from here
+    const move = steps[event.key] * (control.log ? 1 : control.step);
+    const value = atPosition(control, input.valueAsNumber + move);
+    // At once, or a second key before the next drawing would start from here.
+    input.value = toPosition(control, value);
     change(value);
   });
   return (value) => {
@@ -155,6 +157,8 @@ function render(model, el, start) {
   const names = Object.keys(controls);
   const id = `exhibit-${(count += 1)}`;
   const root = make(el, "section", { class: "exhibit-live", "aria-label": model.get("caption") });
+  // Keys belong to the exhibit, not to the shortcuts of JupyterLab.
+  root.dataset.lmSuppressShortcuts = "true";
   const panel = make(root, "div", { class: "exhibit-controls" });
   const stage = make(root, "div", { class: "exhibit-stage" });
   const words = make(root, "p", { class: "exhibit-words", role: "status" });
