@@ -74,6 +74,18 @@ def test_posterior_agrees_with_the_exact_one(hyperprior, run_node):
         assert theirs["mean"] == pytest.approx(truth.mean("sigma_b"), abs=3e-4)
 
 
+def test_silent_data_give_back_the_prior(hyperprior, run_node):
+    """On a short lattice: the mass of the prior at both ends counts."""
+    silent = {"ends": [0.004, 2.0], "log_likelihood": [0.0] * 201, "informing": 0}
+    data = {**hyperprior.data, **silent}
+    points = [0.004, 0.02, 0.1, 1.0, 2.0]
+    found = run_node(POSTERIORS, {"data": data, "medians": [0.1], "points": points})
+    hyperprior.median = 0.1
+    for name, (theirs,) in zip(FAMILIES, found, strict=True):
+        np.testing.assert_allclose(theirs["cdf"], hyperprior.prior(name).cdf(points), atol=1e-3)
+    hyperprior.median = 0.5
+
+
 @pytest.mark.parametrize("others", [ABOUT_HOMES, priors.ESSAY])
 def test_tail_beyond_the_lattice_counts(few, run_node, others):
     """Of three counties, one with a first floor: no variance, and a mean that is far out."""
