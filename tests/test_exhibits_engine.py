@@ -43,6 +43,7 @@ FAMILIES = [
     priors.HalfNormal(1.1),
     priors.Exponential(1.3),
     priors.Gamma2(2.1),
+    priors.LogNormal(0.6, 0.8),
 ]
 
 
@@ -104,7 +105,7 @@ def radon(intercepts, slopes, prior_set=priors.ESSAY, homes=HOMES):
 
 def radon_priors(first):
     """Priors in which no constant is there twice, with a family of scales after the other."""
-    a, b, y = (FAMILIES[(first + i) % 4] for i in range(3))
+    a, b, y = (FAMILIES[(first + i) % len(FAMILIES)] for i in range(3))
     return priors.Hyperpriors(priors.Normal(1.0, 2.5), a, priors.Normal(-0.5, 1.5), b, y)
 
 
@@ -303,8 +304,12 @@ def small_homes():
     )
 
 
+def test_no_family_of_priors_is_left_out():
+    assert {type(prior) for prior in FAMILIES} == set(priors.ScalePrior.__subclasses__())
+
+
 @pytest.mark.parametrize(("intercepts", "slopes"), [(0, 1), (1, 0.3), (0.3, 0)])
-@pytest.mark.parametrize("family", range(4))
+@pytest.mark.parametrize("family", range(len(FAMILIES)))
 def test_radon_is_pymcs_with_every_prior_in_every_coordinates(family, intercepts, slopes):
     chosen = radon_priors(family)
     model = radon_model(small_homes(), intercepts, slopes, chosen)

@@ -13,12 +13,13 @@
 
 const LOG_TWO_PI = Math.log(2 * Math.PI);
 
-/** The one number of each family, and the prior that it makes. */
+/** The numbers of each family, all positive, and the prior that they make. */
 const SCALE_FAMILIES = {
-  HalfCauchy: ["beta", halfCauchy],
-  HalfNormal: ["sd", halfNormal],
-  Exponential: ["rate", exponential],
-  Gamma2: ["rate", gamma2],
+  HalfCauchy: [["beta"], halfCauchy],
+  HalfNormal: [["sd"], halfNormal],
+  Exponential: [["rate"], exponential],
+  Gamma2: [["rate"], gamma2],
+  LogNormal: [["median", "sd"], logNormal],
 };
 
 /**
@@ -44,7 +45,7 @@ export function normalPrior(name, spec) {
 
 /**
  * @param {string} name - Of the scale, for errors.
- * @param {object} spec - `{family, ...}` with the number that the family needs.
+ * @param {object} spec - `{family, ...}` with the numbers that the family needs.
  * @returns {Prior} Of the logarithm of the scale.
  */
 export function scalePrior(name, spec) {
@@ -52,12 +53,12 @@ export function scalePrior(name, spec) {
     const known = Object.keys(SCALE_FAMILIES).join(", ");
     throw new RangeError(`the prior of ${name} must be one of ${known}, got ${spec?.family}`);
   }
-  const [parameter, make] = SCALE_FAMILIES[spec.family];
-  const { value, slope } = make(positive(name, parameter, spec));
+  const [parameters, make] = SCALE_FAMILIES[spec.family];
+  const { value, slope } = make(...parameters.map((parameter) => positive(name, parameter, spec)));
   return { value: (s) => value(s) + s, slope: (s) => slope(s) + 1 };
 }
 
-// --- The four families: log p(sigma) at sigma = exp(s), and its derivative by s -----------
+// --- The families: log p(sigma) at sigma = exp(s), and its derivative by s -----------
 
 /** p(sigma) = 2 / (pi beta (1 + r)) with r = (sigma / beta)^2; dr/ds = 2 r. */
 function halfCauchy(beta) {
@@ -92,6 +93,15 @@ function gamma2(rate) {
   return {
     value: (s) => 2 * Math.log(rate) + s - rate * Math.exp(s),
     slope: (s) => 1 - rate * Math.exp(s),
+  };
+}
+
+/** p(sigma) = Normal(s; log median, sd) / sigma. */
+function logNormal(median, sd) {
+  const z = (s) => (s - Math.log(median)) / sd;
+  return {
+    value: (s) => -0.5 * z(s) ** 2 - Math.log(sd) - LOG_TWO_PI / 2 - s,
+    slope: (s) => -z(s) / sd - 1,
   };
 }
 
