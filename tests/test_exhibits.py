@@ -93,9 +93,19 @@ def test_jupyter_gets_a_widget_and_the_book_a_description(toy):
     bundle_ = toy._repr_mimebundle_()
     bundle_ = bundle_[0] if isinstance(bundle_, tuple) else bundle_
     assert "application/vnd.jupyter.widget-view+json" in bundle_
-    assert set(bundle_[exhibits.MIME]) == {
-        "exhibit", "caption", "controls", "state", "data", "still",
-    }  # fmt: skip
+    assert set(bundle_[exhibits.MIME]) == {"exhibit", "description", "still"}
+
+
+def test_a_notebook_keeps_the_order_of_the_controls(toy, tmp_path):
+    import nbformat
+
+    output = nbformat.v4.new_output("display_data", {exhibits.MIME: shown(toy)})
+    cell = nbformat.v4.new_code_cell("", outputs=[output])
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "kept.ipynb")
+    kept = nbformat.read(tmp_path / "kept.ipynb", 4).cells[0].outputs[0].data[exhibits.MIME]
+    controls = json.loads(kept["description"])["controls"]
+    assert list(controls) == ["scale", "turns", "kind", "word", "grid"]
+    assert list(controls["word"]["options"]) == ["one", "two"]
 
 
 def test_rounding_keeps_what_is_shown():

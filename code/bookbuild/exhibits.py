@@ -1,7 +1,6 @@
 """Exhibits on a page of the book: a still picture, and beside it what brings it to life."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -66,10 +65,8 @@ def around(shown: dict[str, Any]) -> tuple[str, str]:
     """
     name = shown["exhibit"]
     module = escape(versioned(FOLDER / "bundles" / f"{name}.js"))
-    description = {key: shown[key] for key in ("caption", "controls", "state", "data")}
     # No text of the data can end the element that holds it.
-    island = json.dumps(description, ensure_ascii=False, separators=(",", ":"))
-    island = island.replace("<", "\\u003c")
+    island = shown["description"].replace("<", "\\u003c")
     start = f'<div class="exhibit" id="exhibit-{name}" data-module="{module}">'
     return start, f'<script type="application/json">{island}</script></div>'
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import math
 from difflib import get_close_matches
 from pathlib import Path
@@ -182,9 +183,11 @@ class Exhibit(anywidget.AnyWidget):
         options: dict[str, dict[str, str]] | None = None,
         **state: Any,
     ) -> None:
+        # In the order of the class, which `self.traits()` does not keep.
         traits = {
             name: trait
-            for name, trait in self.traits().items()
+            for cls in reversed(type(self).__mro__)
+            for name, trait in vars(cls).items()
             if isinstance(trait, Slider | Choice | Switch)
         }
         if unknown := sorted(set(state) - set(traits)):
@@ -214,12 +217,16 @@ class Exhibit(anywidget.AnyWidget):
         use_style()
         file = io.BytesIO()
         self.still().savefig(file, format="png")
-        bundle[MIME] = {
-            "exhibit": self.name,
+        description = {
             "caption": self.title,
             "controls": self.controls,
             "state": self.state,
             "data": self.data,
+        }
+        bundle[MIME] = {
+            "exhibit": self.name,
+            # As text: notebooks sort the names in what they keep, and the order of controls counts.
+            "description": json.dumps(description, ensure_ascii=False, separators=(",", ":")),
             "still": base64.b64encode(file.getvalue()).decode(),
         }
         return bundle, metadata
