@@ -138,3 +138,15 @@ def test_a_sample_of_the_study_computed_anew_agrees(committed, tmp_path):
         # 4 chains a fit: the logarithm of a mean of four squares varies by 0.8 or more.
         error = max(ratio.std(), 1.1) / np.sqrt(len(ratio))
         assert abs(ratio.mean()) < 4 * error, name
+
+
+def test_a_slope_counts_homes_on_both_floors(homes):
+    """Its least-squares estimate has the variance of a mean of as many homes."""
+    known = centering.effective_homes(homes)
+    for county in ("St. Louis", "Anoka"):
+        floor = homes.query("county == @county")["floor"].to_numpy()
+        design = np.column_stack([np.ones(len(floor)), floor])
+        assert known.loc[county, "intercepts"] == len(floor)
+        variance = np.linalg.inv(design.T @ design)[1, 1]
+        np.testing.assert_allclose(known.loc[county, "slopes"], 1 / variance)
+    assert known.loc["Steele", "slopes"] == 0

@@ -119,3 +119,14 @@ def test_only_the_top_level_decides_on_health():
     assert efficiency.is_healthy(fake_run({**good, "theta": bad_group}, 5))
     bad_top = good["tau"] + np.arange(4)[:, None]
     assert not efficiency.is_healthy(fake_run({**good, "tau": bad_top}, 5))
+
+
+def test_the_best_centeredness_is_found_in_every_resample():
+    table = xr.DataArray(
+        [[[1.0, 9.0], [5.0, 2.0], [4.0, 1.0]], [[1.0, 2.0], [5.0, 3.0], [6.0, 9.0]]],
+        dims=("resample", "centeredness", "informativeness"),
+        coords={"centeredness": ["0.0", "0.5", "1.0"], "informativeness": [1.0, 3.0]},
+    )
+    best = efficiency.best_centeredness(table)
+    assert best.dims == ("resample", "informativeness")
+    np.testing.assert_array_equal(best, [[0.5, 0.0], [1.0, 1.0]])

@@ -41,6 +41,7 @@ __all__ = [
     "HYPERPRIORS",
     "INFORMATIVENESS",
     "QUANTITIES",
+    "effective_homes",
     "fit_data_set",
     "load_fits",
     "make_tasks",
@@ -286,3 +287,28 @@ def load_fits() -> pd.DataFrame:
         If there is none.
     """
     return pd.read_csv(FILE, dtype={"centeredness": str})
+
+
+def effective_homes(homes: pd.DataFrame) -> pd.DataFrame:
+    """Count the homes that speak about each county's intercept and about its slope.
+
+    Parameters
+    ----------
+    homes : pandas.DataFrame
+        As :func:`funnel.data.load_radon` returns.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per county, with columns ``intercepts`` and ``slopes``. Times the squared
+        scale of the effects, over that of the noise, they are the informativeness r.
+
+    Notes
+    -----
+    A slope is known as the difference of two means, of ``n_0`` homes with a basement and
+    ``n_1`` without. Its variance is ``sigma_y^2 (1 / n_0 + 1 / n_1)``, that of a mean of
+    ``n_0 n_1 / (n_0 + n_1)`` homes.
+    """
+    floors = homes.groupby("county", observed=False)["floor"].agg(["size", "sum"])
+    n, n1 = floors["size"], floors["sum"]
+    return pd.DataFrame({"intercepts": n, "slopes": n1 * (n - n1) / n})

@@ -24,7 +24,14 @@ from scipy.optimize import isotonic_regression
 from funnel import fitting
 from funnel.calibration.centering import CHAINS, QUANTITIES
 
-__all__ = ["crossover", "estimated_efficiency", "is_healthy", "resample", "true_efficiency"]
+__all__ = [
+    "best_centeredness",
+    "crossover",
+    "estimated_efficiency",
+    "is_healthy",
+    "resample",
+    "true_efficiency",
+]
 
 
 def estimated_efficiency(draws: xr.DataTree, name: str) -> float:
@@ -181,6 +188,24 @@ def crossover(efficiency: xr.DataArray) -> np.ndarray:
         # From above to below zero: turned around, it is an increasing function of the ratio.
         crossings.append(np.exp(np.interp(0.0, falling[::-1], log_r[::-1])))
     return np.array(crossings)
+
+
+def best_centeredness(efficiency: xr.DataArray) -> xr.DataArray:
+    """Centeredness with the highest efficiency.
+
+    Parameters
+    ----------
+    efficiency : xarray.DataArray
+        As :func:`resample` returns it, with numbers for centeredness only.
+
+    Returns
+    -------
+    xarray.DataArray
+        With dimensions ``resample`` and ``informativeness``: how much it scatters over the
+        resamples is how far it is known.
+    """
+    ways = efficiency["centeredness"].astype(float)
+    return ways[efficiency.argmax("centeredness")].drop_vars("centeredness")
 
 
 def _check_columns(fits: pd.DataFrame, needed: Sequence[str]) -> None:

@@ -1,8 +1,9 @@
 """Figures that the reader takes hold of, as widgets: one class, and one script, each."""
 
 from funnel.exhibits.base import MIME, Exhibit
+from funnel.exhibits.centering import Centering
 from funnel.exhibits.hyperprior import Hyperprior
 from funnel.exhibits.shrinkage import Shrinkage
 from funnel.exhibits.typical_set import TypicalSet
 
-__all__ = ["MIME", "Exhibit", "Hyperprior", "Shrinkage", "TypicalSet"]
+__all__ = ["MIME", "Centering", "Exhibit", "Hyperprior", "Shrinkage", "TypicalSet"]
