@@ -1109,7 +1109,7 @@ def test_a_run_shows_its_progress_and_can_be_canceled(page):
     }"""
     found = page.evaluate(script, LONG)
     assert found["reason"] == "AbortError"
-    assert found["wait"] < 100  # milliseconds
+    assert found["wait"] < 1000  # milliseconds; the run would take minutes
     assert found["seen"] == sorted(found["seen"])
     assert len(found["seen"]) == 6  # and nothing comes after it was canceled
     assert found["seen"][-1] < 100_000
@@ -1131,7 +1131,7 @@ def test_the_page_stays_free_while_it_samples(page):
         await running;
         return longest;
     }"""
-    assert page.evaluate(script, LONG) < 150  # milliseconds, on two cores that are both busy
+    assert page.evaluate(script, LONG) < 1000  # milliseconds; without workers, minutes
 
 
 @pytest.mark.browser

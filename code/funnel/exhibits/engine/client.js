@@ -78,7 +78,10 @@ export async function sample(workerSource, request, { onProgress, signal } = {})
       }
     });
   } finally {
-    for (const worker of workers) worker.terminate();
+    for (const worker of workers) {
+      worker.onmessage = null; // what it has said already is not heard any more
+      worker.terminate();
+    }
     signal?.removeEventListener("abort", cancel);
     URL.revokeObjectURL(url);
   }
