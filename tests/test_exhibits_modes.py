@@ -228,7 +228,8 @@ def test_nothing_moves_for_readers_who_want_less_motion(modes, open_exhibit):
 
     page = open_exhibit(modes, "#exhibit-modes?steps=0", reduced_motion="reduce")
     page.get_by_role("button", name="Walk").click()
-    expect(page.locator(".exhibit-words")).to_contain_text("after 20 steps")
+    # Far sooner than a walk of twenty steps takes.
+    expect(page.locator(".exhibit-words")).to_contain_text("after 20 steps", timeout=2000)
     expect(page.get_by_role("button", name="Pause")).to_have_count(0)
 
 

@@ -121,7 +121,7 @@ export default exhibit((figure) => {
     const y = scaleLinear([floor, roof + 0.12 * (roof - floor)], [upper.inner.bottom, upper.inner.top]);
     const axis = { values: [1e-6, 1e-4, 1e-2, 1, 100], format: power };
     drawX(upper, x, "", axis);
-    drawY(upper, y, "log joint density, all else at its best");
+    drawY(upper, y, "highest log joint density");
     const plot = upper.group("plot");
     curve(plot, "profile", points, x, y).style("stroke", `var(--${color})`);
     const text = figure.text("start", start);
@@ -141,7 +141,7 @@ export default exhibit((figure) => {
     walker.selectAll("text").data([at]).join("text")
       .attr("x", below ? right : Math.min(place + 12, right - 90))
       .attr("y", y(height(seen.at(-1))) + (below ? 40 : -10))
-      .attr("text-anchor", below ? "end" : "start")
+      .attr("text-anchor", below ? "end" : "start").call(halo)
       .text(`${at < low ? "◂ " : ""}${sigma(at)}`);
     label(upper.svg, "begin", x(start) + 13, upper.inner.top + 4, "start", "start", "noncentered");
 
@@ -187,7 +187,7 @@ function power(value) {
 function few(value) {
   if (value >= 1e-3) return plain(value);
   const [digits, exponent] = value.toExponential(2).split("e");
-  return `${digits} × ${power(10 ** exponent)}`;
+  return `${digits}\u00a0×\u00a0${power(10 ** exponent)}`;
 }
 
 function sigma(value) {
@@ -196,5 +196,10 @@ function sigma(value) {
 
 function label(parent, name, x, y, anchor, text, color) {
   return group(parent, name).selectAll("text").data([text]).join("text")
-    .attr("x", x).attr("y", y).attr("text-anchor", anchor).style("fill", `var(--${color})`).text(text);
+    .attr("x", x).attr("y", y).attr("text-anchor", anchor).style("fill", `var(--${color})`).call(halo).text(text);
+}
+
+/** Keep words legible where a line runs behind them. */
+function halo(text) {
+  text.style("paint-order", "stroke").style("stroke", "var(--paper)").style("stroke-width", 5);
 }

@@ -161,7 +161,7 @@ class Modes(Exhibit):
         top.plot(seen, self.profile(np.log(seen)), "o", color=color, ms=4)
         top.plot(seen[-1], self.profile(np.log(seen[-1])), "o", color=color, ms=9)
         top.axvline(self.start, color=COLORS["noncentered"], lw=2)
-        top.set(xscale="log", xlim=(LOW, HIGH), ylabel="log joint density,\nall else at its best")
+        top.set(xscale="log", xlim=(LOW, HIGH), ylabel="highest log\njoint density")
         top.set(title=self.controls["coordinates"]["options"][self.coordinates])
         bottom.fill_between(
             self.data["scale"], self.data["density"], color=COLORS["exact"], alpha=0.15
