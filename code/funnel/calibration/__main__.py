@@ -4,7 +4,7 @@ import argparse
 from importlib import import_module
 
 #: Modules of this package, each with a function `study`.
-STUDIES = ("centering", "sbc")
+STUDIES = ("centering", "sbc", "three_level")
 
 
 def main(arguments: list[str] | None = None) -> None:
