@@ -95,7 +95,8 @@ function share(chains) {
   return Array.from({ length: count }, (_, w) => indices.filter((index) => index % count === w));
 }
 
-function emptyResult({ chains, draws }) {
+/** The result of chains that have not begun. */
+export function emptyResult({ chains, draws }) {
   const each = (make) => Array.from({ length: chains }, make);
   return {
     chains,
@@ -117,7 +118,7 @@ function emptyResult({ chains, draws }) {
 }
 
 /** Add a batch to what its chain has done so far. */
-function add(result, batch) {
+export function add(result, batch) {
   const { chain } = batch;
   for (const name of ["energy", "acceptance", "depth", "divergent"]) {
     result[name][chain] = concatenate(result[name][chain], batch[name]);

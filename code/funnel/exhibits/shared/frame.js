@@ -7,6 +7,8 @@
 //     figure.data     the data from Python
 //     figure.set(changes)    change controls from the drawing, as a handle does
 //     figure.label(name), figure.text(name, value)    words of a control, a value with its unit
+//     figure.hide(names)    take away controls that mean nothing at the moment
+//     figure.redraw()    ask for a drawing when something else has changed
 //
 // and returns `draw(state, width)`, which is called at every change of state, width or theme. It
 // returns what the figure now says, in words.
@@ -171,8 +173,10 @@ function render(model, el, start) {
     }
     model.save_changes();
   };
+  const boxes = {};
   const show = names.map((name) => {
     const box = make(panel, "div", { class: "exhibit-control" });
+    boxes[name] = box;
     const change = (value) => set({ [name]: value });
     return MAKERS[controls[name].kind](box, name, controls[name], `${id}-${name}`, change);
   });
@@ -212,6 +216,8 @@ function render(model, el, start) {
     text: (name, value) => withUnit(controls[name], value),
     control: (name) => controls[name],
     redraw: () => ask(),
+    // Take away the controls that mean nothing at the moment, and only those.
+    hide: (idle) => { for (const name of names) boxes[name].hidden = idle.includes(name); },
   };
   const draw = start(figure);
 
