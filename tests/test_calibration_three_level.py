@@ -68,6 +68,7 @@ def residuals(kind, numbers):
 def test_simulations_are_of_the_model_and_faults_are_not():
     for name, z in residuals("right", range(60)).items():
         assert stats.kstest(z, "norm").pvalue > 1e-3, name
+        assert abs((z**2).mean() - 1) < 4 * np.sqrt(2 / z.size), name
     assert stats.kstest(residuals("flipped", range(60))["b"], "norm").pvalue < 1e-4
     assert stats.kstest(residuals("no uranium", range(60))["a"], "norm").pvalue < 1e-4
 

@@ -10,6 +10,7 @@ import xarray as xr
 from scipy import stats
 
 from funnel import data, decisions, fitting, models, priors
+from funnel.calibration import three_level
 
 PRIOR = priors.Hyperpriors(
     mu_a=priors.Normal(0.3, 1),
@@ -124,6 +125,20 @@ def split(homes):
         warnings.simplefilter("ignore")
         mode = pm.find_MAP(progressbar=False, jitter=False, return_inferencedata=True)
     return train, homes[~half], run, mode
+
+
+def test_the_model_that_is_calibrated_is_the_chapters(split):
+    """But for the priors of the scales of what is centered, which lie around the posterior."""
+    calibrated = three_level.PRIORS
+    assert calibrated["gamma"] == models.URANIUM
+    for name in ("mu_a", "mu_b", "sigma_b"):
+        assert calibrated[name] == getattr(PRIOR, name)
+    assert three_level._COORDINATES == CHOSEN
+    _, _, run, _ = split
+    for name in ("sigma_s", "sigma_a", "sigma_y", "omega"):
+        ratio = run.posterior[name].mean().item() / calibrated[name].median
+        # Half of the homes give another posterior; one prior standard deviation is allowed.
+        assert abs(np.log(ratio)) < calibrated[name].sd, name
 
 
 def test_the_mode_believes_that_counties_differ_wildly(split):
