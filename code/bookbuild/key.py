@@ -5,14 +5,15 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-FOLDERS = ("code", "data")
-LOCK = "requirements.txt"
+# Chapters import `funnel` alone; the rest of `code` works on what they have put out.
+FOLDERS = ("code/funnel", "data")
+FILES = ("code/bookbuild/execute.py", "requirements.txt")
 # What runs in the reader's browser: no cell sees it.
 SCRIPTS = (".js", ".mjs", ".css")
 
 
 def sources(root: Path) -> Iterator[Path]:
-    """Yield every file of the course's code and data, and the lock, in a fixed order.
+    """Yield every file of the shared code and data, of what executes, and the lock, in order.
 
     Parameters
     ----------
@@ -29,7 +30,8 @@ def sources(root: Path) -> Iterator[Path]:
             made = any(part == "__pycache__" or part.endswith(".egg-info") for part in path.parts)
             if path.is_file() and not made and path.suffix not in SCRIPTS:
                 yield path
-    yield root / LOCK
+    for name in FILES:
+        yield root / name
 
 
 def cache_key(root: Path) -> str:
