@@ -8,4 +8,13 @@ from funnel.exhibits.sampler import Sampler
 from funnel.exhibits.shrinkage import Shrinkage
 from funnel.exhibits.typical_set import TypicalSet
 
-__all__ = ["MIME", "Centering", "Exhibit", "Hyperprior", "Modes", "Sampler", "Shrinkage", "TypicalSet"]
+__all__ = [
+    "MIME",
+    "Centering",
+    "Exhibit",
+    "Hyperprior",
+    "Modes",
+    "Sampler",
+    "Shrinkage",
+    "TypicalSet",
+]

@@ -26,13 +26,13 @@ const PRESETS = {
   "The essay, 2017": { slopes: 1, intercepts: 1, target_accept: 0.8 },
   "Smaller steps": { slopes: 1, intercepts: 1, target_accept: 0.99 },
   Noncentered: { slopes: 0, intercepts: 1, target_accept: 0.8 },
-  "Too much data for noncentered": { slopes: 0, intercepts: 0, target_accept: 0.8 },
+  "Too much data for noncentered": { model: "many", slopes: 0, intercepts: 0, target_accept: 0.8 },
 };
 
 export default exhibit((figure) => {
   const { stage, data, model: traits, set } = figure;
   const runs = new Map(data.runs.map((run) => [sampling.question(run.state), run]));
-  const table = tabulate(data.homes);
+  const tables = Object.fromEntries(["radon", "many"].map((kind) => [kind, tabulate(sampling.homesOf(data, kind))]));
   const still = window.matchMedia("(prefers-reduced-motion: reduce)");
   let state;
   let current = null; // the run under way: {key, abort, result}
@@ -197,7 +197,7 @@ export default exhibit((figure) => {
     return truth.scale.map((scale, i) => ({
       scale,
       density: truth.density[i],
-      ...(model === "neal" ? { mean: 0, sd: scale } : slopeGiven(table, data.priors, index, { sigmaA, sigmaB: scale, sigmaY })),
+      ...(model === "neal" ? { mean: 0, sd: scale } : slopeGiven(tables[model], data.priors, index, { sigmaA, sigmaB: scale, sigmaY })),
     }));
   }
 
@@ -239,7 +239,7 @@ export default exhibit((figure) => {
     const truth = data.exact[state.model];
     const warn = found ? sampling.warnings(found) : [];
     const rows = found ? [
-      [`worst R-hat, ${spoken(found.rhatOf)}`, found.rhat.toFixed(3), "below 1.01", "rhat"],
+      [`worst R-hat, ${spoken(found.rhatOf)}`, ratio(found.rhat), "below 1.01", "rhat"],
       [`least bulk ESS, ${spoken(found.bulkOf)}`, found.bulk.toFixed(0), "above 400", "bulk"],
       [`least tail ESS, ${spoken(found.tailOf)}`, found.tail.toFixed(0), "above 400", "tail"],
       ["least E-BFMI of a chain", found.bfmi.toFixed(2), "above 0.3", "bfmi"],
@@ -276,9 +276,9 @@ export default exhibit((figure) => {
     const wrong = sampling.isWrong(found);
     const [, below] = found.expectations;
     const verdict = warn.length ? "Diagnostics warn" : `Diagnostics pass, and the answer is ${wrong ? "wrong" : "right"}`;
-    const what = state.model === "neal" ? "the lowest tenth of v" : "σ_b below 0.05";
+    const what = state.model === "neal" ? "the lowest tenth of v" : `σ_b below ${data.exact[state.model].limit}`;
     return (
-      `${verdict}: ${found.divergences || "no"} divergence${found.divergences === 1 ? "" : "s"}, R-hat ${found.rhat.toFixed(3)}. ` +
+      `${verdict}: ${found.divergences || "no"} divergence${found.divergences === 1 ? "" : "s"}, R-hat ${ratio(found.rhat)}. ` +
       `The run gives ${what} a probability of ${percent(below.found)}; exact is ${percent(below.exact)}.`
     );
   }
@@ -287,6 +287,7 @@ export default exhibit((figure) => {
 /** A parameter as the chapters write it. */
 const spoken = (name) => name.replace("sigma", "σ").replace("mu", "μ");
 const digits = (value) => value.toFixed(4).replace("-", "−");
+const ratio = (value) => (value < 10 ? value.toFixed(3) : plain(value));
 const percent = (value) => `${(100 * value).toFixed(1)}%`;
 const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(1)}`;
 

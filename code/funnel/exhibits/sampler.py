@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import traitlets
 from scipy.stats import norm
 
@@ -19,9 +20,10 @@ from funnel.figures import COLORS
 from funnel.priors import ESSAY, Hyperpriors
 
 if TYPE_CHECKING:
-    import pandas as pd
     import xarray as xr
     from matplotlib.figure import Figure
+
+    from funnel.exact import ExactPosterior
 
 __all__ = ["OPENINGS", "Sampler", "fingerprint"]
 
@@ -31,7 +33,9 @@ OPENINGS = Path(__file__).parent / "openings.json"
 TUNE, DRAWS = 1000, 1000
 #: Slopes are practically alike if their scale is below this, in log pCi/L.
 ALIKE = 0.05
-#: Neal's v is asked for the probability of its lowest tenth; its standard deviation is 3.
+#: How often each home counts where there are to be more data than any sampler needs.
+COPIES = 30
+#: Where nothing else is asked, it is for the lowest tenth; the standard deviation of Neal's v.
 TENTH, NEAL_SD = 0.1, 3.0
 
 
@@ -39,6 +43,25 @@ def fingerprint(data: dict[str, Any]) -> str:
     """Tell apart the posteriors of two surveys, or of two sets of priors."""
     text = json.dumps([data["homes"], data["priors"]])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _judge(posterior: ExactPosterior, limit: float | None = None) -> dict[str, Any]:
+    """Gather what is exact of sigma_b; `limit` is its lowest tenth unless it is given."""
+    with warnings.catch_warnings():
+        # A mean that does not exist is shown as such.
+        warnings.simplefilter("ignore", exact.MomentWarning)
+        mean, *others = (float(posterior.mean(f"sigma_{of}")) for of in "bay")
+    limit = limit or rounded(float(posterior.quantile("sigma_b", TENTH)), 3)
+    low, high = (float(posterior.quantile("sigma_b", p)) for p in (0.0015, 0.9999))
+    scale = np.geomspace(low, high, 121)
+    return {
+        "scale": rounded(scale),
+        "density": rounded(scale * posterior.density("sigma_b", scale)),
+        "mean": rounded(mean, 8) if np.isfinite(mean) else None,
+        "limit": limit,
+        "below": rounded(float(posterior.cdf("sigma_b", limit)), 8),
+        "others": others,
+    }
 
 
 class Sampler(Exhibit):
@@ -63,32 +86,27 @@ class Sampler(Exhibit):
     name = "sampler"
     title = "Run the sampler"
 
-    model = Choice({"radon": "radon regression", "neal": "Neal’s funnel"}, label="Model")
+    model = Choice(
+        {"radon": "radon", "many": f"radon, each home {COPIES} times", "neal": "Neal’s funnel"},
+        label="Model",
+    )
     method = Choice({"nuts": "NUTS", "hmc": "HMC, fixed path"}, label="Sampler")
     slopes = Slider(1.0, 0.0, 1.0, label="Centeredness of the slopes (Neal: of x)", step=0.05)
     intercepts = Slider(1.0, 0.0, 1.0, label="Centeredness of the intercepts", step=0.05)
     target_accept = Slider(0.8, 0.6, 0.99, label="Target acceptance", step=0.01)
-    step_size = Slider(0.05, 0.005, 1.0, label="Step size ε", log=True)
+    step_size = Slider(0.01, 0.005, 1.0, label="Step size ε", log=True)
     path_length = Slider(1.0, 0.1, 5.0, label="Path length, in time", step=0.1)
-    dimensions = Slider(9, 1, 50, label="Number of x in Neal’s funnel", step=1)
+    dimensions = Slider(9, 1, 50, label="Number of x", step=1)
     county = Choice(label="County of the slope")
     seed = Slider(0, 0, 99, label="Seed", step=1)
     run = traitlets.Dict().tag(sync=True)
 
     def __init__(self, homes: pd.DataFrame, priors: Hyperpriors = ESSAY, **state: Any) -> None:
         posterior = exact.varying_slopes(homes, priors)
-        with warnings.catch_warnings():
-            # A mean that does not exist is shown as such.
-            warnings.simplefilter("ignore", exact.MomentWarning)
-            means = {
-                name: float(posterior.mean(name)) for name in ("sigma_a", "sigma_b", "sigma_y")
-            }
-        low, high = (float(posterior.quantile("sigma_b", p)) for p in (0.0015, 0.9999))
-        scale = np.geomspace(low, high, 121)
-        neal = np.geomspace(*np.exp(norm.ppf([0.0005, 0.9995]) * NEAL_SD / 2), 121)
+        widest = float(np.exp(norm.ppf(0.9995) * NEAL_SD / 2))
+        neal = np.geomspace(1 / widest, widest, 121)
         county = homes["county"].cat
-        slope_mean, slope_sd = posterior.mean("b"), posterior.sd("b")
-        data = {
+        data: dict[str, Any] = {
             "homes": {
                 "county": county.codes.tolist(),
                 "floor": homes["floor"].astype(int).tolist(),
@@ -100,18 +118,12 @@ class Sampler(Exhibit):
                 for name, prior in vars(priors).items()
             },
             "counties": [str(name) for name in county.categories],
-            "slopes": rounded([slope_mean.tolist(), slope_sd.tolist()], 4),
             "tune": TUNE,
             "draws": DRAWS,
+            "copies": COPIES,
             "exact": {
-                "radon": {
-                    "scale": rounded(scale),
-                    "density": rounded(scale * posterior.density("sigma_b", scale)),
-                    "mean": rounded(means["sigma_b"], 8) if np.isfinite(means["sigma_b"]) else None,
-                    "limit": ALIKE,
-                    "below": rounded(float(posterior.cdf("sigma_b", ALIKE)), 8),
-                    "others": [means["sigma_a"], means["sigma_y"]],
-                },
+                "radon": _judge(posterior, ALIKE),
+                "many": _judge(exact.varying_slopes(pd.concat([homes] * COPIES), priors)),
                 "neal": {
                     "scale": rounded(neal),
                     # Of log exp(v / 2), which is normal with half of v's standard deviation.
@@ -140,17 +152,18 @@ class Sampler(Exhibit):
         """
         import arviz as az
 
-        if not self.run:
+        run: dict[str, Any] = self.run
+        if not run:
             raise RuntimeError("there are no draws yet: show the exhibit and press Run")
-        shape = (self.run["chains"], -1)
+        shape = (run["chains"], -1)
 
         def read(buffer: Any, kind: str) -> Any:
             return np.frombuffer(buffer, dtype=kind).reshape(shape)
 
-        statistics = self.run["statistics"]
+        values, statistics = run["values"], run["statistics"]
         return az.from_dict(
             {
-                "posterior": {name: read(v, "<f8") for name, v in self.run["values"].items()},
+                "posterior": {name: read(v, "<f8") for name, v in values.items()},
                 "sample_stats": {
                     "diverging": read(statistics["diverging"], "u1").astype(bool),
                     "energy": read(statistics["energy"], "<f8"),
@@ -161,7 +174,7 @@ class Sampler(Exhibit):
         )
 
     def opening(self) -> dict[str, Any] | None:
-        """The run that was made before with these controls, whatever the county."""
+        """Find the run that was made before with these controls, whatever the county."""
         for kept in self.data["runs"]:
             if kept["state"] | {"county": self.county} == self.state:
                 return kept
