@@ -1,0 +1,75 @@
+"""The benchmarks run, and what they wrote is what the page on speed reads and claims."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "data" / "benchmarks"
+NAMES = [path.stem for path in sorted(FOLDER.glob("*.json"))]
+
+
+def table(name):
+    return pd.read_csv(FOLDER / f"{name}.csv")
+
+
+def test_all_benchmarks_of_the_page_are_there():
+    assert {"sampling", "growth", "start", "study"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_conditions_are_noted(name):
+    notes = json.loads((FOLDER / f"{name}.json").read_text())
+    assert {"date", "commit", "processor", "cores", "python", "versions"} <= set(notes)
+    assert notes["commit"] != "unknown"
+    readme = (FOLDER / "README.md").read_text()
+    assert f"`{name}.csv`" in readme
+
+
+def test_every_sampler_had_every_seed():
+    notes = json.loads((FOLDER / "sampling.json").read_text())
+    rows = table("sampling")
+    seeds = rows.groupby(["sampler", "model"])["seed"].apply(sorted)
+    assert all(each == notes["seeds"] for each in seeds)
+    assert set(rows["sampler"]) == {
+        "pymc", "nutpie", "numpyro", "blackjax", "fit", "exact",
+    }  # fmt: skip
+
+
+def test_summary_is_that_of_the_runs():
+    rows, summary = table("sampling"), table("sampling_summary")
+    medians = rows.groupby(["sampler", "model"])["ess_bulk_per_second"].median()
+    given = summary.set_index(["sampler", "model"])["ess_bulk_per_second"]
+    pd.testing.assert_series_equal(medians.sort_index(), given.sort_index(), rtol=1e-3)
+
+
+def test_ratios_that_the_course_promises():
+    rate = table("sampling_summary").set_index(["sampler", "model"])["ess_bulk_per_second"]
+    essay = rate["pymc", "noncentered"]
+    assert rate["exact", "exact"] / essay >= 150
+    study = table("study").groupby("workers")["fits_per_second"].mean()
+    assert study[2] / study[1] >= 1.8
+
+
+def test_draws_of_the_healthy_samplers_agree_with_the_exact_posterior():
+    """Else their effective draws per second would be worth nothing."""
+    rows = table("sampling")
+    exact = json.loads((FOLDER / "sampling.json").read_text())["exact"]
+    healthy = rows[rows["model"] != "centered"]
+    error = (exact["variance"] / healthy["ess_bulk"]) ** 0.5
+    assert (healthy["error_of_mean"].abs() < 5 * error).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["start", "growth"])
+def test_a_trial_of_a_benchmark_writes_what_the_page_reads(script, tmp_path):
+    command = [sys.executable, str(ROOT / "benchmarks" / f"{script}.py"), "--quick"]
+    done = subprocess.run([*command, "--folder", str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = pd.read_csv(tmp_path / f"{script}.csv")
+    assert set(found.columns) <= set(table(script).columns)
+    assert len(found) > 0
