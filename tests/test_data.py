@@ -21,6 +21,7 @@ LOADERS = {
     "radon": data.load_radon,
     "radon_us": data.load_radon_us,
     "eight_schools": data.load_eight_schools,
+    "sleepstudy": data.load_sleepstudy,
 }
 EACH = pytest.mark.parametrize("name", LOADERS)
 # Table 1 of Rubin (1981), before rounding.
@@ -77,6 +78,13 @@ def test_eight_schools_are_rubins_rounded():
     np.testing.assert_array_equal(schools["se"], np.round(SE))
 
 
+def test_every_subject_of_the_sleepstudy_has_ten_days():
+    times = data.load_sleepstudy()
+    assert (len(times), times["subject"].cat.categories.size) == (180, 18)
+    days = times.groupby("subject", observed=True)["days"].apply(list)
+    assert all(each == list(range(10)) for each in days)
+
+
 @pytest.mark.parametrize("name", ["radon", "radon_us"])
 def test_log_radon_is_of_the_activity_plus_a_tenth(name):
     homes = LOADERS[name]()
@@ -86,7 +94,7 @@ def test_log_radon_is_of_the_activity_plus_a_tenth(name):
     assert homes["log_radon"].min() == math.log(0.1)
 
 
-@pytest.mark.parametrize("name", ["radon", "radon_us"])
+@pytest.mark.parametrize("name", ["radon", "radon_us", "sleepstudy"])
 def test_what_is_loaded_is_what_is_written(name):
     written = LOADERS[name]().to_csv(index=False, lineterminator="\n").encode()
     assert written == (data.DATA / name / f"{name}.csv").read_bytes()
@@ -235,6 +243,22 @@ def test_schools_need_positive_standard_errors(folder):
     assert "make_data" not in str(caught.value)  # nothing to rebuild it from
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("308,0,", "308,-1,", "column 'days': expected a whole number of days, got '-1'"),
+        ("308,0,", "308,0.5,", "column 'days': expected a whole number of days, got '0.5'"),
+        ("308,0,249.56", "308,0,0", "column 'reaction': expected a positive number, got '0'"),
+        ("308,0,", "309,0,", "column 'subject': edited, its checksum differs"),
+    ],
+)
+def test_damaged_sleepstudy(folder, old, new, message):
+    path = folder / "sleepstudy" / "sleepstudy.csv"
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(data.DataError, match=message):
+        data.load_sleepstudy()
+
+
 @pytest.fixture(scope="module")
 def schools_folder(tmp_path_factory):
     copy = tmp_path_factory.mktemp("edited") / "data"
@@ -315,7 +339,7 @@ def test_impossible_activity(activity):
 @EACH
 def test_loaded_homes_pass(name):
     table = LOADERS[name]()
-    if name == "eight_schools":
+    if name in ("eight_schools", "sleepstudy"):
         with pytest.raises(ValueError, match="no column 'county'; it has"):
             data.check_homes(table)
     else:
@@ -439,6 +463,12 @@ SENTENCES = {
         "were {e1}, {e2}, {e3}, {e4}, {e5}, {e6}, {e7} and {e8} points",
         "standard errors of {s1}, {s2}, {s3}, {s4}, {s5}, {s6}, {s7} and {s8};",
     ],
+    "sleepstudy": [
+        "holds {times} reaction times: {people} people, each on {days} days",
+        "{hours} hours in bed",
+        "day {zero} and day {one} were for adaptation and training, day {two} was the baseline",
+        "day of the study, from {zero}",
+    ],
 }
 NO_RESULTS = [
     r"(?m)^## References[^#]*\Z",
@@ -452,9 +482,11 @@ NO_RESULTS = [
     r"Apache License 2\.0",
     r"EPA's Region 5",
     r"\bsha256\b",
+    r"\blme4\b",
     r"UTF-8",
     r"table 1, rounded to whole points as in section 5\.5",
     r"as numbers 2 and 3",
+    r"version 2 or later, copyright 1996-2007",
 ]  # fmt: skip
 
 
@@ -498,6 +530,9 @@ def loaded_facts(name):
     if name == "eight_schools":
         mean, variance = pooled(table["effect"], table["se"])
         return {"schools": len(table), "pooled": round(mean, 1), "variance": round(variance, 1)}
+    if name == "sleepstudy":
+        people, days = table["subject"].nunique(), table["days"].nunique()
+        return {"times": len(table), "people": people, "days": days, "zero": table["days"].min()}
     groups = table.groupby("county", observed=True)
     facts = {
         "homes": len(table),
@@ -538,7 +573,12 @@ def test_readme_numbers_are_those_of_the_data(name):
 def test_readme_has_no_other_number(name):
     numbers, rest = read_numbers(name)
     assert re.findall(r".*\d.*", rest) == []
-    elsewhere = {"radon": RADON_RAW, "radon_us": RADON_US_RAW, "eight_schools": RUBIN}
+    elsewhere = {
+        "radon": RADON_RAW,
+        "radon_us": RADON_US_RAW,
+        "eight_schools": RUBIN,
+        "sleepstudy": ["hours", "one", "two"],  # as the help of lme4 has them
+    }
     assert set(numbers) == {*loaded_facts(name), *elsewhere[name]}
 
 
@@ -566,6 +606,43 @@ def test_readme_states_columns_and_checksum(name):
     assert f"\n{published['sha256']}  {path.name}\n" in text
     for heading in ("Source", "Columns", "Checksum", "Steps"):
         assert f"\n## {heading}" in text
+
+
+# From the package of lme4 ----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    """The Debian package that carries the sleep study."""
+    folder = tmp_path_factory.mktemp("lme4")
+    command = ["apt-get", "download", "--quiet", "r-cran-lme4=1.1-31-1"]
+    try:
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        pytest.skip("no archive of Debian that has r-cran-lme4 1.1-31-1")
+    return next(folder.glob("*.deb"))
+
+
+@pytest.mark.slow
+def test_sleepstudy_is_rebuilt_byte_for_byte(folder, package):
+    path = folder / "sleepstudy" / "sleepstudy.csv"
+    published = path.read_bytes()
+    path.unlink()
+    script = path.with_name("make_data.py")
+    command = [sys.executable, "-B", str(script), str(package)]
+    run = subprocess.run(command, cwd="/", capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert path.read_bytes() == published
+
+
+def test_another_package_is_refused(folder):
+    path = folder / "a.deb"
+    path.write_bytes(b"something else")
+    script = folder / "sleepstudy" / "make_data.py"
+    command = [sys.executable, "-B", str(script), str(path)]
+    run = subprocess.run(command, cwd="/", capture_output=True, text=True)
+    assert run.returncode == 1
+    assert "sha256 of the package is" in run.stderr
 
 
 # From the raw survey ---------------------------------------------------------

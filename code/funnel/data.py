@@ -33,6 +33,7 @@ __all__ = [
     "load_radon",
     "load_radon_us",
     "load_radon_us_counties",
+    "load_sleepstudy",
     "to_activity",
     "to_log_radon",
 ]
@@ -190,6 +191,27 @@ def load_eight_schools() -> pd.DataFrame:
         If it is not the published file.
     """
     return _load("eight_schools", _EIGHT_SCHOOLS)
+
+
+def load_sleepstudy() -> pd.DataFrame:
+    """Load the reaction times of people who were let sleep too little.
+
+    Returns
+    -------
+    DataFrame
+        One row for each of 180 measurements, with columns ``subject`` (categorical,
+        the numbers of 18 people), ``days`` (day of the study, 0 to 9) and
+        ``reaction`` (average reaction time on that day, in milliseconds).
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file is missing.
+    DataError
+        If it is not the published file.
+    """
+    times = _load("sleepstudy", _SLEEPSTUDY)
+    return times.assign(subject=times["subject"].astype("category"))
 
 
 def check_homes(homes: pd.DataFrame) -> pd.DataFrame:
@@ -376,10 +398,16 @@ def _activity(text: str) -> float:
     return _number(text)
 
 
-def _standard_error(text: str) -> float:
+def _positive(text: str) -> float:
     if _number(text) <= 0:
         raise ValueError("a positive number")
     return _number(text)
+
+
+def _day(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError("a whole number of days")
+    return int(text)
 
 
 def _floor(text: str) -> int:
@@ -404,7 +432,8 @@ _RADON_US_COUNTIES: Schema = {
     "latitude": _number,
     "log_uranium": _number,
 }
-_EIGHT_SCHOOLS: Schema = {"school": _name, "effect": _number, "se": _standard_error}
+_EIGHT_SCHOOLS: Schema = {"school": _name, "effect": _number, "se": _positive}
+_SLEEPSTUDY: Schema = {"subject": int, "days": _day, "reaction": _positive}
 
 
 def _load_homes(name: str, schema: Schema) -> pd.DataFrame:
