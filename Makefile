@@ -6,7 +6,7 @@ PEERS := .venv-benchmarks
 PORT ?= 8000
 export PYTHON
 
-.PHONY: help book exhibits test study benchmark lint lock serve clean
+.PHONY: help book exhibits assignments test study benchmark lint lock serve clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
@@ -20,6 +20,10 @@ book: $(READY) ## execute the chapters and write the site to _build/html
 
 exhibits: $(READY) ## bundle the scripts of the exhibits anew, after a change to one
 	@$(BIN)/python -m bookbuild.bundle
+
+# The key comes from the environment, to which make passes on what its command line sets.
+assignments: $(READY) ## make the problem sets of a class: CLASS_KEY=... or CLASS_KEY_FILE=...
+	@$(BIN)/python -m grading.making
 
 test: $(READY) ## run every test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term

@@ -556,8 +556,9 @@ CHAPTER_RULES = [
 
 
 def pages() -> list[str]:
-    """The pages of the table of contents, the first one included."""
-    return [TOC["root"], *(page["file"] for part in TOC["parts"] for page in part["chapters"])]
+    """The written pages of the table of contents, the first one included; sets are generated."""
+    parts = [part["chapters"] for part in TOC["parts"] if part["caption"] != "Problem sets"]
+    return [TOC["root"], *(page["file"] for part in parts for page in part)]
 
 
 def chapters() -> list[str]:

@@ -11,7 +11,8 @@ def test_page_keeps_the_rules(name):
 
 
 def test_every_page_is_in_the_table_of_contents():
-    assert sorted(pages()) == sorted(path.stem for path in BOOK.glob("*.md"))
+    written = [path.stem for path in BOOK.glob("*.md") if not path.stem.startswith("set-")]
+    assert sorted(pages()) == sorted(written)
 
 
 def test_chapters_are_held_to_more_than_other_pages():

@@ -46,8 +46,8 @@ def test_objects_that_lie_are_not_asked():
     ("answer", "truth", "agrees"),
     [
         (1, 1.0, True),
-        (1.0 + 1e-7, 1.0, True),
-        (1.0 + 1e-5, 1.0, False),
+        (1.0 + 1e-8, 1.0, True),
+        (1.0 + 1e-6, 1.0, False),
         (0.0, 0.0, True),
         ([1.0, 2.0], [1.0, 2.0], True),
         ([2.0, 1.0], [1.0, 2.0], False),

@@ -11,6 +11,7 @@ from jupyter_cache import get_cache
 
 from bookbuild.execute import chapters, execute
 from bookbuild.key import cache_key
+from grading import guard, making
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,7 +36,8 @@ def main(root: Path = ROOT) -> int:
     Returns
     -------
     int
-        The exit code: 0, or 1 if a cell failed or anything warned. There is then no site.
+        The exit code: 0, or 1 if a cell failed, anything warned, or a page of a problem set would
+        give an answer away. There is then no site.
     """
     start = time.monotonic()
     build = root / "_build"
@@ -49,7 +51,13 @@ def main(root: Path = ROOT) -> int:
     cache = get_cache(outputs)
     config = root / "_config.yml"
     timeout = yaml.safe_load(config.read_text(encoding="utf-8"))["execute"]["timeout"]
-    failed = execute(chapters(root), cache, fits=fits, timeout=timeout)
+    try:
+        hidden = making.write_pages(root)
+    except (making.SetError, guard.GuardError) as error:
+        print(f"No site was written: {error}", file=sys.stderr)
+        return 1
+    pages = [page for page in chapters(root) if page.stem not in hidden]
+    failed = execute(pages, cache, fits=fits, timeout=timeout)
     if failed:
         names = ", ".join(page.stem for page in failed)
         print(f"No site was written: a cell failed in {names}.", file=sys.stderr)
@@ -73,6 +81,11 @@ def main(root: Path = ROOT) -> int:
     )
     if status != 0:
         print("No site was written: see the warnings above.", file=sys.stderr)
+        return 1
+    try:
+        guard.check_site(draft / "html", hidden)
+    except guard.GuardError as error:
+        print(f"No site was written: {error}", file=sys.stderr)
         return 1
     # Only a site that is whole gets the name of one.
     (draft / "html").rename(site)

@@ -203,7 +203,7 @@ def number(answer: JSON) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def close(answer: JSON, truth: Any, *, rtol: float = 1e-6, atol: float = 1e-9) -> bool:
+def close(answer: JSON, truth: Any, *, rtol: float = 1e-7, atol: float = 1e-9) -> bool:
     """Compare an answer with the truth, number by number.
 
     Parameters
