@@ -53,7 +53,9 @@ CELL_METADATA = {"hierarchical_models", "tags", "editable", "deletable", "otter"
 DISTINCT = 12
 #: Sphinx's, for a site in English.
 STEMMER = snowballstemmer.stemmer("porter")
-NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w.])")
+#: Where a sentence or a formula falls into parts.
+PARTS = re.compile(r"[.,:;$\n]")
+NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?!\w|\.\d)")
 
 
 class GuardError(ValueError):
@@ -295,7 +297,7 @@ class Secrets:
     Parameters
     ----------
     lines : frozenset of str
-        Lines of solutions and hidden tests, without blanks.
+        Lines of code and parts of sentences of solutions and hidden tests, without blanks.
     values : frozenset of str
         Numbers that the solution puts out, as written, with four significant digits or more.
     words : frozenset of str
@@ -331,28 +333,36 @@ def secrets(master: NotebookNode, *, outputs: list[str], given: dict[str, Any]) 
     Returns
     -------
     Secrets
-        Lines that also stand where students may read them are none.
+        What students' code has anyway is no secret of a solution's code, nor are words of the text
+        one of its words.
     """
-    hidden: list[str] = []
-    public: list[str] = []
+    code: list[str] = []  # of solutions and hidden tests
+    prose: list[str] = []  # of solutions
+    open_code: list[str] = []
+    open_prose: list[str] = []
     for cell, inside, _, _ in _blocks(master.cells):
         lines = cell.source.splitlines()
-        if inside[-1:] == ["SOLUTION"] and cell.cell_type == "code":
+        solution = inside[-1:] == ["SOLUTION"]
+        if cell.source.startswith("```otter"):
+            continue
+        if cell.cell_type != "code":
+            (prose if solution else open_prose).append(cell.source)
+        elif solution:
             shown = replace_solutions(list(lines), "python")
-            hidden += [line for line in lines if line not in shown]
-            public += shown
-        elif inside[-1:] == ["SOLUTION"] and not cell.source.startswith("```otter"):
-            hidden += lines
+            code += [line for line in lines if line not in shown]
+            open_code += shown
         elif inside[-1:] == ["TESTS"] and lines[:1] == ["# HIDDEN"]:
-            hidden += lines[1:]
+            code += lines[1:]
         else:
-            public += lines
-    open_text = _squeeze("\n".join(public))
-    lines_ = {_squeeze(re.sub(r"# .*$", "", line)) for line in hidden}
+            open_code += lines
+    # A line of code is public if other code that students see has it; words, if the text has them.
+    parts = [(re.sub(r"# .*$", "", line), open_code) for line in code]
+    parts += [(part, open_prose) for text in prose for part in PARTS.split(text)]
     distinct = {
-        line
-        for line in lines_
-        if len(re.sub(r"\W", "", line)) >= DISTINCT and line not in open_text
+        _squeeze(part)
+        for part, public in parts
+        if len(re.sub(r"\W", "", part)) >= DISTINCT
+        and _squeeze(part) not in _squeeze("\n".join(public))
     }
     known = {f"{value:.12g}" for value in _numbers_in(given)}
     values = {
@@ -361,7 +371,7 @@ def secrets(master: NotebookNode, *, outputs: list[str], given: dict[str, Any]) 
         for number in NUMBER.findall(text)
         if significant(number) >= 4 and f"{abs(float(number)):.12g}" not in known
     }
-    only = _words("\n".join(hidden)) - _words("\n".join(public))
+    only = _words("\n".join(code + prose)) - _words("\n".join(open_code + open_prose))
     return Secrets(frozenset(distinct), frozenset(values), frozenset(only))
 
 

@@ -10,7 +10,6 @@ key gives the same bytes.
 """
 
 import argparse
-import hashlib
 import importlib.util
 import io
 import json
@@ -73,7 +72,7 @@ OTTER = {
     "export_cell": False,
     "tests": {"ok_format": False, "files": True},
 }
-TITLE = re.compile(r"^# (.+)$", re.M)
+TITLE = re.compile(r"^# ((?:Problem set|Project): .+)$", re.M)
 #: What otter puts around answers that go into a PDF, which we do not make.
 EXPORT = re.compile(r"<!-- (BEGIN|END) QUESTION -->\s*")
 BLOCK = re.compile(r"^# (BEGIN|END) (QUESTION|SOLUTION|PROMPT|TESTS)\b", re.M)
@@ -200,7 +199,7 @@ def load(name: str, root: Path = ROOT) -> ProblemSet:
     master = (folder / "master.md").read_text(encoding="utf-8")
     title = TITLE.search(master)
     if title is None:
-        raise SetError(f"{name}: the master has no title")
+        raise SetError(f"{name}: the master has no title '# Problem set: ...' or '# Project: ...'")
     module, answers = _module(folder / "questions.py"), _module(folder / "answers.py")
     questions = tuple(module.QUESTIONS)
     asked = [question.name for question in questions]
@@ -519,16 +518,11 @@ def try_solution(made: Views, *, timeout: int = 300) -> list[str]:
             for output in cell.outputs:
                 data = output.get("data", {})
                 texts.append(output.get("text", "") + data.get("text/plain", ""))
-    (last,) = (o.text for o in report_outputs(notebook.cells[-1]) if _REPORT in o.text)
+    (last,) = (o.text for o in notebook.cells[-1].outputs if _REPORT in o.get("text", ""))
     failed = json.loads(last.split(_REPORT)[1])
     if failed:
         raise SetError(f"{name}: the solution fails its public checks of {', '.join(failed)}")
     return texts
-
-
-def report_outputs(cell: NotebookNode) -> Iterator[NotebookNode]:
-    """Yield what a cell printed."""
-    return (output for output in cell.outputs if output.output_type == "stream")
 
 
 # --- Writing -------------------------------------------------------------------------------
@@ -829,14 +823,6 @@ def _answers(notebook: NotebookNode) -> Iterator[NotebookNode]:
 
 
 # --- The command ---------------------------------------------------------------------------
-
-
-def stamp(problems: ProblemSet, class_key: bytes) -> str:
-    """Name a state of set, class and pipeline, so that a solution is not tried twice."""
-    digest = hashlib.sha256(class_key)
-    for path in [*sorted(problems.folder.glob("*.*")), *sorted(Path(__file__).parent.glob("*.py"))]:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
