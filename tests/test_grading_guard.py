@@ -46,7 +46,7 @@ def test_the_set_as_it_is_passes(tmp_path):
     [
         # A solution without its beginning, in a cell and as a block.
         ("    # BEGIN SOLUTION\n", "", "not in pairs"),
-        ("    # BEGIN SOLUTION\n", "    # BEGIN SOLUTON\n", "'# BEGIN SOLUTON' is no marker"),
+        ("    # BEGIN SOLUTION\n", "    # BEGIN SOLUTIONS\n", "'# BEGIN SOLUTIONS' is no marker"),
         ("    # END SOLUTION\n", "", "BEGIN SOLUTION without END SOLUTION"),
         ("```otter\n# BEGIN SOLUTION\n```\n", "", "'# END SOLUTION' ends what was not begun"),
         ("```otter\n# END SOLUTION\n```\n", "", "ends what was not begun"),
@@ -54,9 +54,9 @@ def test_the_set_as_it_is_passes(tmp_path):
         ("```otter\n# BEGIN TESTS\n```\n", "", "neither solution, test nor given"),
         ("# END QUESTION\n", "", "QUESTION was not ended"),
         # A hidden test that would be public.
-        ('""" # BEGIN TEST CONFIG', '# HIDEN\n""" # BEGIN TEST CONFIG', "is '# HIDDEN' meant?"),
+        ('""" # BEGIN TEST CONFIG', '# HIDDN\n""" # BEGIN TEST CONFIG', "is '# HIDDEN' meant?"),
         ('""" # BEGIN TEST CONFIG', '# Secret\n""" # BEGIN TEST CONFIG', "begins with '# HIDDEN'"),
-        ("success_message:", "hiden: true\nsuccess_message:", "no option hiden"),
+        ("success_message:", "hiddn: true\nsuccess_message:", "no option hiddn"),
         # Markers in the wrong kind of cell.
         (
             "import numpy as np\n",

@@ -29,7 +29,7 @@ def test_unknown_sets_are_refused_with_those_that_exist():
 @pytest.mark.parametrize(
     ("problems", "fault"),
     [
-        (changed("{{ offset }}", "{{ ofset }}"), "'ofset' is undefined"),
+        (changed("{{ offset }}", "{{ ofst }}"), "'ofst' is undefined"),
         (changed("{{ offset }}", "{{ offset"), "pooling: expected token"),
         (changed("name: q2", "name: q9"), "master asks q1, q9.*questions.py q1, q2"),
         (changed("name: q6\nmanual: true", "name: q6"), "q6 is manual in one place only"),
@@ -168,14 +168,18 @@ def test_command_says_what_is_wrong(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_many_keys_are_checked_and_a_wrong_score_is_told(capsys, monkeypatch):
+def test_many_keys_are_checked_and_a_wrong_score_is_told(capsys, monkeypatch, tmp_path):
+    report = tmp_path / "checked.json"
+    report.write_text('{"other": 1}')
+    monkeypatch.setattr(making, "CHECKED", report)
     assert making.main(["pooling", "--check-keys", "1"]) == 0
-    assert "pooling full: as expected at 1 of 1 keys" in capsys.readouterr().out
+    right = {"keys": 1, "full marks": 1, "nothing elsewhere": 1}
+    assert json.loads(report.read_text()) == {"other": 1, "pooling": right}
+    capsys.readouterr()
     monkeypatch.setattr(rehearsal, "expected", lambda problems, kind: {"q1": -1})
-    assert rehearsal.check_keys([PROBLEMS], 1) == 1
-    out = capsys.readouterr().out
-    assert "pooling blank: as expected at 0 of 1 keys" in out
-    assert "seed" in out
+    assert rehearsal.check_keys([PROBLEMS], 1, report) == 1
+    assert json.loads(report.read_text())["pooling"]["full marks"] == 0
+    assert "seed" in capsys.readouterr().out
 
 
 # Pages ------------------------------------------------------------------------------------------

@@ -86,7 +86,7 @@ def draw_county(rng: np.random.Generator, given: Numbers) -> list[Request]:
         rng.normal(given["mu"] + rng.normal(0, 0.6), given["sigma_y"], n).tolist()
         for n in rng.permutation([1, 2, 3, 5, 9, 24])
     ]
-    shares = rng.uniform(0.15, 0.95, 6).tolist()
+    shares = [*rng.uniform(0.15, 0.9, 3).tolist(), *rng.uniform(0.98, 0.998, 3).tolist()]
     return [
         *(Request("q2", "county", (readings,)) for readings in [*counties, []]),
         *(Request("q2", "homes_needed", (share,)) for share in shares),
@@ -181,8 +181,8 @@ def draw_ranks(rng: np.random.Generator, given: Numbers) -> list[Request]:
     for counties in (6, 9, 7):
         centers = rng.normal(middle, 0.4, counties)
         spreads = rng.uniform(0.1, 0.7, counties)
-        levels = rng.normal(centers, spreads, (60, counties))
-        scatter = np.exp(rng.normal(math.log(0.7), 0.3, 60))
+        levels = rng.normal(centers, spreads, (300, counties))
+        scatter = np.exp(rng.normal(math.log(0.7), 0.3, 300))
         place = int(rng.integers(counties))
         array = {"array": levels.tolist()}
         requests.append(Request("q4", "worst", (array,)))

@@ -159,6 +159,20 @@ def on_page(
             context["meta"] = {**(context["meta"] or {}), "og:description": node["content"]}
 
 
+def lead_to_master(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document
+) -> None:
+    """Let the edit button of a problem set, whose page is made, lead to what it is made from."""
+    name = pagename.removeprefix("set-")
+    if name == pagename:
+        return
+    made, master = f"/book/{pagename}.md", f"/assignments/{name}/master.md"
+    for button in context["header_buttons"]:
+        for each in (button, *button.get("buttons", ())):
+            if each.get("url", "").endswith(made):
+                each["url"] = each["url"].removesuffix(made) + master
+
+
 class RoundAuthorYear(AuthorYearReferenceStyle):
     """Cite as Neal (2003) and (Neal, 2003)."""
 
@@ -241,5 +255,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
         "sphinxcontrib.bibtex.style.referencing", "author_year_round", RoundAuthorYear
     )
     app.connect("html-page-context", on_page, priority=100)
+    # After the theme, which makes the buttons.
+    app.connect("html-page-context", lead_to_master, priority=900)
     app.connect("build-finished", exhibits.copy_scripts)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -58,6 +58,8 @@ __all__ = [
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
+#: What came of scoring the full solutions at many keys.
+CHECKED = ROOT / "assignments" / "checked.json"
 KINDS = ("full", "blank", "half", "wrong_idea", "unusual")
 ORDER = ("pooling", "hyperpriors", "diagnostics", "reparameterization", "expectations", "project")
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -834,7 +836,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--check-keys",
         type=int,
         metavar="N",
-        help="instead: score the full solution at N random class keys",
+        help=f"instead: score the full solution at N random class keys, and note it in {CHECKED}",
     )
     options = parser.parse_args(arguments)
     try:
@@ -842,7 +844,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.check_keys:
             from grading import rehearsal
 
-            return rehearsal.check_keys(sets, options.check_keys)
+            return rehearsal.check_keys(sets, options.check_keys, CHECKED)
         class_key = key.from_environment()
         if class_key == key.DEMONSTRATION:
             print("No CLASS_KEY: made with the public demonstration key, for no class.")
