@@ -49,8 +49,8 @@ CODE_MARKERS |= {"BEGIN TEST CONFIG", "END TEST CONFIG"}
 TEST_OPTIONS = {"points", "hidden", "success_message", "failure_message"}
 #: Metadata of cells that we and otter put there.
 CELL_METADATA = {"hierarchical_models", "tags", "editable", "deletable", "otter"}
-#: A line of fewer letters and digits says nothing of its own.
-DISTINCT = 12
+#: A line of code, or a part of a sentence, of fewer letters and digits says nothing of its own.
+DISTINCT_CODE, DISTINCT_WORDS = 12, 24
 #: Sphinx's, for a site in English.
 STEMMER = snowballstemmer.stemmer("porter")
 #: Where a sentence or a formula falls into parts.
@@ -356,12 +356,13 @@ def secrets(master: NotebookNode, *, outputs: list[str], given: dict[str, Any]) 
         else:
             open_code += lines
     # A line of code is public if other code that students see has it; words, if the text has them.
-    parts = [(re.sub(r"# .*$", "", line), open_code) for line in code]
-    parts += [(part, open_prose) for text in prose for part in PARTS.split(text)]
+    parts = [(re.sub(r"# .*$", "", line), open_code, DISTINCT_CODE) for line in code]
+    sentences = [part for text in prose for part in PARTS.split(text)]
+    parts += [(part, open_prose, DISTINCT_WORDS) for part in sentences]
     distinct = {
         _squeeze(part)
-        for part, public in parts
-        if len(re.sub(r"\W", "", part)) >= DISTINCT
+        for part, public, least in parts
+        if len(re.sub(r"\W", "", part)) >= least
         and _squeeze(part) not in _squeeze("\n".join(public))
     }
     known = {f"{value:.12g}" for value in _numbers_in(given)}
