@@ -49,7 +49,7 @@ def test_a_failed_run_is_no_zero_until_a_person_decides(tmp_path, status):
     assert "s2,,s2,s2,,7.5\n" in exported
     # Accepted, it stands; or points by hand take its place.
     _, entries = read(tmp_path, results, marks=marks, settings='accept = ["s1"]\n')
-    assert entries["s1"].final == 7.5
+    assert entries["s1"].final == (4 if status == "unreadable" else 7.5)
     by_hand = marks + "s1,q1,1\ns1,q2,0\n"
     _, entries = read(tmp_path, results, marks=by_hand, settings="")
     assert entries["s1"].final == 5
