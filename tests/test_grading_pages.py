@@ -173,6 +173,12 @@ def test_what_is_no_figure_is_refused(figure):
     assert pages.figure(figure) is None
 
 
+def test_a_figure_of_too_many_pixels_is_not_decoded(monkeypatch):
+    assert pages.figure(png()) is not None
+    monkeypatch.setattr(pages, "PIXELS", 60 * 40 - 1)
+    assert pages.figure(png()) is None
+
+
 @given(st.binary(max_size=200))
 def test_no_bytes_break_it(content):
     real = base64.b64decode(png())
