@@ -6,7 +6,7 @@ PEERS := .venv-benchmarks
 PORT ?= 8000
 export PYTHON
 
-.PHONY: help book exhibits assignments test study benchmark lint lock serve clean
+.PHONY: help book exhibits assignments test study benchmark lint lock binder-lock serve clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
@@ -53,6 +53,18 @@ lock: $(READY) ## pin every version anew, as new as pyproject.toml allows
 	@$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.12 --generate-hashes \
 		--group benchmarks --constraints requirements.txt --no-header --upgrade pyproject.toml \
 		-o benchmarks/requirements.txt
+	@$(MAKE) --no-print-directory binder-lock
+
+# Binder: the part of the lock that a chapter needs. otter-grader's own requirements have a browser
+# among them, which nobody prints with there: it is installed without them.
+BINDER_LOCK := --python-version 3.13 --python-platform linux --generate-hashes --no-annotate \
+	--no-header --constraints requirements.txt
+binder-lock: $(READY)
+	@$(BIN)/python -m uv pip compile --quiet $(BINDER_LOCK) --extra binder --group binder \
+		--no-emit-package otter-grader --no-emit-package playwright --no-emit-package pyee \
+		pyproject.toml -o .binder/requirements.txt
+	@echo otter-grader | $(BIN)/python -m uv pip compile --quiet $(BINDER_LOCK) --no-deps - \
+		-o .binder/without-dependencies.txt
 
 serve: ## serve the built site on 127.0.0.1
 	@test -f _build/html/index.html || { echo "There is no site yet: make book" >&2; exit 1; }
