@@ -183,7 +183,7 @@ def commands(workflow):
 def test_workflows_run_what_a_person_runs():
     assert set(WORKFLOWS) == {"tests", "publish", "newest"}
     assert "bash .ci/run" in commands("tests")
-    assert commands("publish") == ["make book"]
+    assert commands("publish") == ["make book", "bash .ci/notebooks"]
     assert [c for c in commands("newest") if c in ("make lock", "bash .ci/run")] == [
         "make lock",
         "bash .ci/run",

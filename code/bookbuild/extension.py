@@ -26,7 +26,7 @@ from sphinxcontrib.bibtex.style.referencing import BracketStyle
 from sphinxcontrib.bibtex.style.referencing.author_year import AuthorYearReferenceStyle
 from sphinxcontrib.katex import KaTeXServer
 
-from bookbuild import exhibits
+from bookbuild import exhibits, notebooks
 
 LOGGER = logging.getLogger(__name__)
 
@@ -243,12 +243,48 @@ class FillTimes(SphinxPostTransform):
             place.replace_self(table(("Chapter", "Seconds"), rows))
 
 
+class Runs(nodes.General, nodes.Element):
+    """The place of the table of notebooks."""
+
+
+class RunLinks(SphinxDirective):
+    """A table of where each page with cells can be run."""
+
+    def run(self) -> list[nodes.Node]:
+        """Hold the place: the other pages are not read yet."""
+        return [Runs()]
+
+
+class FillRuns(SphinxPostTransform):
+    """Put the table of notebooks in its place."""
+
+    default_priority = 8
+
+    def run(self, **_: Any) -> None:
+        """Make the table, in the order of the book."""
+        for place in list(self.document.findall(Runs)):
+            rows = []
+            for docname in self.env.config.external_site_map:
+                if "kernelspec" in self.env.metadata[docname]:
+                    title = nodes.Text(self.env.titles[docname].astext())
+                    page = make_refnode(self.app.builder, self.env.docname, docname, "", title)
+                    links = [
+                        nodes.reference("", name, refuri=address)
+                        for name, address in notebooks.addresses(self.app, docname).items()
+                    ]
+                    rows.append((page, *links, *[""] * (4 - len(links))))
+            place.replace_self(table(("Page", "Binder", "Colab", "Notebook", "With results"), rows))
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
     app.add_node(Times)
     app.add_directive("versions", Versions)
     app.add_directive("execution-times", ExecutionTimes)
     app.add_post_transform(FillTimes)
+    app.add_node(Runs)
+    app.add_directive("run-links", RunLinks)
+    app.add_post_transform(FillRuns)
     prepare_katex()
     app.connect("config-inited", derive, priority=100)
     sphinxcontrib.bibtex.plugin.register_plugin(
@@ -257,5 +293,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("html-page-context", on_page, priority=100)
     # After the theme, which makes the buttons.
     app.connect("html-page-context", lead_to_master, priority=900)
+    app.connect("html-page-context", notebooks.offer, priority=950)
+    app.connect("doctree-resolved", notebooks.write)
     app.connect("build-finished", exhibits.copy_scripts)
+    app.connect("build-finished", notebooks.remove_sources)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
