@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -162,3 +163,17 @@ def run_node(tmp_path: Path) -> Callable[..., Any]:
         return json.loads(done.stdout)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def boxes() -> Iterator[str]:
+    """Folder of what goes into boxes; where there can be none, tests of them are skipped."""
+    from grading import box
+
+    with tempfile.TemporaryDirectory(prefix="boxes-") as folder:
+        Path(folder).chmod(0o755)
+        try:
+            box.check(Path(folder))
+        except box.Refusal as refusal:
+            pytest.skip(str(refusal).splitlines()[0])
+        yield folder
