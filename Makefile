@@ -6,7 +6,7 @@ PEERS := .venv-benchmarks
 PORT ?= 8000
 export PYTHON
 
-.PHONY: help book exhibits assignments test study benchmark lint lock binder-lock serve clean
+.PHONY: help book exhibits assignments grade test study benchmark lint lock binder-lock serve clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
@@ -24,6 +24,10 @@ exhibits: $(READY) ## bundle the scripts of the exhibits anew, after a change to
 # The key comes from the environment, to which make passes on what its command line sets.
 assignments: $(READY) ## make the problem sets of a class: CLASS_KEY=... or CLASS_KEY_FILE=...
 	@$(BIN)/python -m grading.making
+
+grade: $(READY) ## grade a class: SUBMISSIONS=folder OUT=folder [SET=name] [ROSTER=csv]
+	@$(BIN)/python -m grading "$(SUBMISSIONS)" "$(OUT)" $(if $(SET),--set $(SET)) \
+		$(if $(ROSTER),--roster "$(ROSTER)") $(GRADING_OPTIONS)
 
 test: $(READY) ## run every test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term

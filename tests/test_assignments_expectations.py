@@ -7,7 +7,7 @@ import pymc as pm
 import pytest
 from scipy import optimize, stats
 
-from grading import key, making, rehearsal
+from grading import key, making, rehearsal, runner
 from grading.questions import Answer
 
 SET = making.load("expectations")
@@ -108,7 +108,7 @@ def test_the_density_of_a_point_is_that_of_the_model_in_pymc():
         theta = pm.Normal("theta", mu, tau, shape=5)
         pm.Normal("y", theta, GIVEN["se"], observed=y)
     point = {"mu": 0.4, "tau": 0.3, "theta": [0.1, 0.9, 0.2, 0.7, 0.5]}
-    (found,) = rehearsal.describe(model, [point])["logp"]
+    (found,) = runner.describe(model, [point])["logp"]
     assert TRUTH["_log_density"](y, point, GIVEN) == pytest.approx(found, rel=1e-9)
     # Along the ridge it grows by J - (shape - 1) for each unit of log tau.
     on_ridge = [

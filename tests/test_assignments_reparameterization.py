@@ -8,7 +8,7 @@ import pymc as pm
 import pytest
 from scipy import integrate, stats
 
-from grading import key, making, rehearsal
+from grading import key, making, runner
 from grading.questions import Answer
 
 SET = making.load("reparameterization")
@@ -85,7 +85,7 @@ def test_noncentered_truth_is_the_given_model_but_for_the_volume():
         line = point["mu_b"] + point["delta"] * soil
         at_b.append({**point, "b": line + point["sigma_b"] * np.array(point["b_offset"])})
         volume.append(len(soil) * np.log(point["sigma_b"]))
-    centered = rehearsal.describe(given_model(homes), at_b)["logp"]
+    centered = runner.describe(given_model(homes), at_b)["logp"]
     value = {
         "free": ["mu_a", "sigma_a", "a", "mu_b", "delta", "sigma_b", "b_offset", "sigma_y"],
         "deterministic": ["b"],

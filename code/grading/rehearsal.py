@@ -10,15 +10,15 @@ import io
 import json
 import secrets
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from nbformat import NotebookNode
 
-from grading import key
+from grading import key, runner
 from grading.making import CORNER, ProblemSet, archetype, numbers
 from grading.questions import Answer, Check, Question, Request, earned
 
@@ -48,67 +48,6 @@ def execute(notebook: NotebookNode) -> dict[str, Any]:
     return space
 
 
-def _argument(value: Any) -> Any:
-    if isinstance(value, dict) and value.keys() == {"table"}:
-        return pd.DataFrame(value["table"])
-    if isinstance(value, dict) and value.keys() == {"array"}:
-        return np.array(value["array"])
-    return json.loads(json.dumps(value))  # a copy
-
-
-def _plain(value: Any) -> Any:
-    """Make JSON of what an answer may be: NumPy's numbers and arrays, pandas's columns."""
-    if isinstance(value, pd.Series | pd.Index):
-        value = value.to_numpy()
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, dict):
-        return {str(name): _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float) and np.isfinite(value):
-        return value
-    raise TypeError(f"{type(value).__name__} is no plain value")
-
-
-def describe(model: Any, points: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Say what the box says of a PyMC model; see :class:`grading.questions.Answer`.
-
-    Parameters
-    ----------
-    model : pymc.Model
-        The model.
-    points : sequence of dict
-        Values of the free variables, on the scale of the model.
-
-    Returns
-    -------
-    dict
-        Names of the variables, and the log density at each point.
-    """
-    # Compiling takes longer than all else: without C or numba it is done in a moment.
-    logp = model.compile_logp(jacobian=False, mode="FAST_COMPILE")
-    described = []
-    for point in points:
-        place = {}
-        for variable in model.free_RVs:
-            value = model.rvs_to_values[variable]
-            transform = model.rvs_to_transforms[variable]
-            at = np.asarray(point[variable.name], dtype=float)
-            if transform is not None:
-                at = transform.forward(at, *variable.owner.inputs).eval(mode="FAST_COMPILE")
-            place[value.name] = at
-        described.append(float(logp(place)))
-    return {
-        "free": [variable.name for variable in model.free_RVs],
-        "deterministic": [variable.name for variable in model.deterministics],
-        "observed": [variable.name for variable in model.observed_RVs],
-        "logp": _plain(described),
-    }
-
-
 def reply(space: dict[str, Any], request: Request) -> Answer:
     """Answer a request from what a notebook has defined.
 
@@ -124,16 +63,7 @@ def reply(space: dict[str, Any], request: Request) -> Answer:
     Answer
         As the box would give it.
     """
-    if request.function not in space:
-        return Answer(status="missing")
-    asked = space[request.function]
-    try:
-        if request.kind != "variable":
-            asked = asked(*map(_argument, request.arguments))
-        value = describe(asked, request.points) if request.kind == "model" else _plain(asked)
-    except Exception as error:  # whatever an answer may do wrong
-        return Answer(error=f"{type(error).__name__}: {error}", status="error")
-    return Answer(value)
+    return Answer(**runner.reply(space, asdict(request)))
 
 
 def score(
