@@ -6,7 +6,7 @@ PEERS := .venv-benchmarks
 PORT ?= 8000
 export PYTHON
 
-.PHONY: help book exhibits assignments grade test study benchmark lint lock binder-lock serve clean
+.PHONY: help book pdf offline editions audit exhibits assignments grade test study benchmark lint lock binder-lock serve clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
@@ -17,6 +17,18 @@ $(READY): requirements.txt pyproject.toml code/bookbuild/make_venv.sh
 
 book: $(READY) ## execute the chapters and write the site to _build/html
 	@$(BIN)/python -m bookbuild
+
+pdf: book ## print the book to _build/print, with and without solutions
+	@$(BIN)/python -m bookbuild.pdf
+
+offline: book ## zip the site for a classroom without network
+	@$(BIN)/python -m bookbuild.offline
+
+editions: $(READY) ## lay out the built site and the edition of each tag in _build/pages
+	@$(BIN)/python -m bookbuild.editions
+
+audit: $(READY) ## look up the locked versions among known vulnerabilities
+	@$(BIN)/python -m bookbuild.audit
 
 exhibits: $(READY) ## bundle the scripts of the exhibits anew, after a change to one
 	@$(BIN)/python -m bookbuild.bundle
@@ -75,4 +87,4 @@ serve: ## serve the built site on 127.0.0.1
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
 clean: ## remove the site, the caches and the environment
-	rm -rf _build .venv .venv-benchmarks
+	rm -rf _build .venv .venv-benchmarks .venv-hub

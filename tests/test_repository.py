@@ -183,7 +183,8 @@ def commands(workflow):
 def test_workflows_run_what_a_person_runs():
     assert set(WORKFLOWS) == {"tests", "publish", "newest"}
     assert "bash .ci/run" in commands("tests")
-    assert commands("publish") == ["make book", "bash .ci/notebooks"]
+    made = [c for c in commands("publish") if c.startswith(("make", "bash"))]
+    assert made == ["make book", "make editions", "bash .ci/notebooks"]
     assert [c for c in commands("newest") if c in ("make lock", "bash .ci/run")] == [
         "make lock",
         "bash .ci/run",
