@@ -59,6 +59,7 @@ benchmark: $(PEERS)/.ready ## measure speed and memory anew, into data/benchmark
 	$(BIN)/python benchmarks/start.py --write
 	$(BIN)/python benchmarks/study.py --write
 	$(BIN)/python benchmarks/build.py --write
+	$(BIN)/python benchmarks/lighthouse.py --write
 
 lint: $(READY) ## check style, spelling, types and Markdown
 	@PATH="$$PWD/$(BIN):$$PATH" pre-commit run --all-files

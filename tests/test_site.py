@@ -1,6 +1,7 @@
 """The built site, as a reader meets it: in a browser, in both themes, on a desk and on a phone."""
 
 import gzip
+import re
 import xml.etree.ElementTree as ET
 from functools import cache
 from pathlib import Path
@@ -251,16 +252,82 @@ def test_local_paths_stay_at_home(site):
     assert [path.name for path in site.rglob("*.html") if home in path.read_text()] == []
 
 
+def style(page: BeautifulSoup) -> str:
+    return "".join(tag.get_text() for tag in page.head.select("style"))
+
+
 def weight(site: Path, name: str) -> int:
-    """Size in bytes, gzipped, of a page and what it always loads; woff2 fonts are compressed."""
+    """Bytes over the wire, gzipped, of a page and all that it may load besides images."""
     page = parsed(site / f"{name}.html")
+    assert page.select('link[rel="stylesheet"]') == []
     files = {site / f"{name}.html"}
-    for element in page.select('link[rel="stylesheet"], script[src], img[src]'):
-        files.add(site / urlsplit(element.get("href") or element.get("src")).path)
-    return sum(len(gzip.compress(path.read_bytes())) for path in files)
+    files |= {site / urlsplit(tag["src"]).path for tag in page.select("script[src]")}
+    fonts = {site / address for address in re.findall(r"url\((_static/[^)]*woff2?)\)", style(page))}
+    # Fonts are compressed already.
+    return sum(len(gzip.compress(path.read_bytes())) for path in files) + sum(
+        path.stat().st_size for path in fonts
+    )
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_page_is_light(site, name):
-    limit = 800_000 if name in chapters() else 250_000
-    assert weight(site, name) < limit
+    assert weight(site, name) < 400_000
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_blocks_a_page_from_being_shown(site, name):
+    page = parsed(site / f"{name}.html")
+    for script in page.select("script[src]"):
+        assert script.has_attr("defer") or script.get("type") == "module", script["src"]
+    assert not page.select('script[src*="search"]')
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_images_hold_their_place_and_wait(site, name):
+    images = parsed(site / f"{name}.html").select('img[src^="_images"]')
+    for image in images:
+        assert int(image["width"]) > 0
+        assert int(image["height"]) > 0
+    assert all(image["loading"] == "lazy" for image in images[1:])
+
+
+@pytest.mark.browser
+def test_no_rule_that_shows_was_purged(site, browser, server, tmp_path):
+    """Every element looks as it does with the whole style sheets."""
+    look = """() => [...document.querySelectorAll("body *")].map((element) => {
+        const style = getComputedStyle(element);
+        return [element.tagName, element.className.toString(), style.display, style.color,
+            style.fontSize, style.fontWeight, style.padding, style.margin, style.position,
+            style.backgroundColor, style.border].join();
+    })"""
+    names = [
+        "styles/theme.css", "styles/pydata-sphinx-theme.css", "pygments.css",
+        "styles/sphinx-book-theme.css", next((site / "_static").glob("mystnb.*.css")).name,
+        "copybutton.css", "exercise.css", "sphinx-design.min.css", "vendor/katex/katex.min.css",
+        "katex-math.css", "course.css",
+    ]  # fmt: skip
+    # Where the reader is not, a change of color would not come to its end.
+    links = "<style>* { transition: none !important }</style>"
+    links += "".join(f'<link rel="stylesheet" href="_static/{name}">' for name in names)
+    context = browser.new_context()
+    page = context.new_page()
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        page.goto(f"{server}else/where/funnel.html")
+        page.wait_for_load_state("networkidle")
+        purged = page.evaluate(look)
+        page.evaluate(
+            """async (links) => {
+                document.head.querySelectorAll("style").forEach((tag) => {
+                    if (!tag.closest("noscript")) tag.remove();
+                });
+                document.head.insertAdjacentHTML("beforeend", links);
+                await Promise.all([...document.querySelectorAll("head link[rel=stylesheet]")].map(
+                    (link) => new Promise((resolve) => (link.onload = resolve))));
+            }""",
+            links,
+        )
+        page.wait_for_timeout(500)
+        whole = page.evaluate(look)
+        assert [pair for pair in zip(purged, whole, strict=True) if pair[0] != pair[1]] == []
+    context.close()

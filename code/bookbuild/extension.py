@@ -26,7 +26,7 @@ from sphinxcontrib.bibtex.style.referencing import BracketStyle
 from sphinxcontrib.bibtex.style.referencing.author_year import AuthorYearReferenceStyle
 from sphinxcontrib.katex import KaTeXServer
 
-from bookbuild import exhibits, notebooks
+from bookbuild import exhibits, live, notebooks, weight
 
 LOGGER = logging.getLogger(__name__)
 
@@ -147,11 +147,14 @@ def on_page(
     if not context.get("body"):
         return
     page = BeautifulSoup(context["body"], "html.parser")
-    for fault in mend(page):
+    root = context["pathto"]("", resource=True)
+    faults = mend(page)
+    if doctree and (fault := live.enliven(app, pagename, root, page, doctree)):
+        faults.append(fault)
+    for fault in faults:
         LOGGER.warning(fault, location=pagename, type="bookbuild")
     context["body"] = str(page)
     if page.select_one(".exhibit"):
-        root = context["pathto"]("", resource=True)
         context["metatags"] = context.get("metatags", "") + exhibits.scripts(root)
     # One description for search engines and for previews of links.
     for node in doctree.findall(nodes.meta) if doctree else ():
@@ -297,4 +300,9 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("doctree-resolved", notebooks.write)
     app.connect("build-finished", exhibits.copy_scripts)
     app.connect("build-finished", notebooks.remove_sources)
+    app.add_config_value("live_code_server", "", "html", [str])
+    app.add_config_value("live_code_hosts", [], "html", [list])
+    app.connect("config-inited", live.configure, priority=100)
+    # After all that writes files of the site.
+    app.connect("build-finished", weight.lighten, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -55,7 +55,8 @@ function fragment(id) {
   return location.hash.startsWith(start) ? location.hash.slice(start.length) : "";
 }
 
-async function bring(place) {
+/** Bring an exhibit to life: an element with the address of its script, and its data as JSON. */
+export async function bring(place) {
   const live = document.createElement("div");
   live.className = "exhibit-place";
   place.append(live);
