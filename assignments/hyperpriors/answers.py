@@ -53,7 +53,7 @@ WRONG = {
     "q2": """
         def beyond(mean, sd, size):
             typical = size * stats.halfnorm.median()
-            edge = np.log({{ mark }} + 0.1)
+            edge = np.log({{ mark }} + {{ offset }})
             return stats.norm.sf(edge, mean, np.sqrt(sd**2 + typical**2 + {{ noise }} ** 2))
     """,
     "q3": """
@@ -73,7 +73,7 @@ WRONG = {
     """,
     "q4": """
         def new_home(draws, floor):
-            edge, mean = np.log({{ limit }} + 0.1), draws.mean()
+            edge, mean = np.log({{ limit }} + {{ offset }}), draws.mean()
             center = mean["mu_a"] + floor * mean["mu_b"]
             spread = mean["sigma_a"] + floor * mean["sigma_b"] + mean["sigma_y"]
             return {
@@ -116,7 +116,7 @@ UNUSUAL = {
             def density(z):
                 # A county's deviation, with its scale integrated out on a grid.
                 scales = size * stats.halfnorm.ppf((np.arange(4000) + 0.5) / 4000)
-                return known.sf(np.log({{ mark }} + 0.1) - scales * z).mean()
+                return known.sf(np.log({{ mark }} + {{ offset }}) - scales * z).mean()
 
             nodes, weights = np.polynomial.hermite_e.hermegauss(80)
             values = [density(z) for z in nodes]
@@ -143,7 +143,7 @@ UNUSUAL = {
         def new_home(draws, floor):
             chances, narrow = [], []
             for draw in draws.to_dict("records"):
-                z = np.log({{ limit }} + 0.1) - draw["mu_a"] - floor * draw["mu_b"]
+                z = np.log({{ limit }} + {{ offset }}) - draw["mu_a"] - floor * draw["mu_b"]
                 variance = draw["sigma_y"] ** 2
                 narrow.append(1 - stats.norm.cdf(z / variance**0.5))
                 variance += draw["sigma_a"] ** 2 + (floor * draw["sigma_b"]) ** 2

@@ -8,7 +8,6 @@ from scipy import integrate, stats
 
 from grading.questions import Answer, Check, Numbers, Question, Request, close, same, table
 
-OFFSET = 0.1  # of `log_radon` in the course
 WARDS = 5  # in the study of question 7
 
 
@@ -17,6 +16,7 @@ def numbers(rng: np.random.Generator) -> Numbers:
     errors = rng.uniform(0.5, 1.4, WARDS)
     effects = rng.normal(rng.uniform(1, 3), 0.9, WARDS) + errors * rng.normal(size=WARDS)
     return {
+        "offset": round(rng.uniform(0.03, 0.25), 3),
         "chance": round(rng.uniform(2.0, 12.0), 1),
         "mark": int(rng.integers(150, 900)),
         "noise": round(rng.uniform(0.5, 1.1), 2),
@@ -103,7 +103,7 @@ def score_beyond(
     requests: Sequence[Request], answers: Sequence[Answer], given: Numbers
 ) -> list[Check]:
     """Compare probabilities, to three in ten thousand, and the order of firm and wide."""
-    edge, truth = math.log(given["mark"] + OFFSET), []
+    edge, truth = math.log(given["mark"] + given["offset"]), []
     for mean, sd, size in (request.arguments for request in requests):
 
         def at(u: float, mean: float = mean, sd: float = sd, size: float = size) -> float:
@@ -191,7 +191,7 @@ def score_model(
 
 def draw_new_home(rng: np.random.Generator, given: Numbers) -> list[Request]:
     """Ask about six posteriors, half of them with the edge above the middle."""
-    requests, edge = [], math.log(given["limit"] + OFFSET)
+    requests, edge = [], math.log(given["limit"] + given["offset"])
     for place in rng.permutation(6):
         floor = int(rng.integers(0, 2))
         middle = edge + (0.5 if place % 2 else -0.5) * rng.uniform(0.7, 1.6)
@@ -211,7 +211,7 @@ def score_new_home(
     requests: Sequence[Request], answers: Sequence[Answer], given: Numbers
 ) -> list[Check]:
     """Compare the probability, what is left when counties are forgotten, and the sign of that."""
-    home, forgot, edge = [], [], math.log(given["limit"] + OFFSET)
+    home, forgot, edge = [], [], math.log(given["limit"] + given["offset"])
     for draws, floor in (request.arguments for request in requests):
         d = {name: np.array(column) for name, column in draws["table"].items()}
         center = d["mu_a"] + floor * d["mu_b"]
@@ -251,8 +251,7 @@ def _evidence(
     """Log evidence, the same at tau = 0, and the posterior mean of tau."""
     y, variance = np.array(effects) - given["mean_mu"], np.array(errors) ** 2
     # Groups' variances with tau, then the mean integrated out: a rank-one matrix more.
-    u = (np.arange(20_000) + 0.5) / 20_000
-    tau = np.concatenate([[0.0], stats.halfnorm.ppf(u, scale=size)])
+    tau = np.linspace(0, 12 * size, 40_001)
     w = 1 / (variance + tau[:, None] ** 2)
     total, linear = w.sum(axis=1), w @ y
     log_p = -0.5 * (
@@ -262,9 +261,11 @@ def _evidence(
         + w @ y**2
         - linear**2 / (total + given["sd_mu"] ** -2)
     )
+    log_p0, log_p = log_p[0], log_p + stats.halfnorm.logpdf(tau, scale=size)
     top = log_p.max()
-    p = np.exp(log_p[1:] - top)
-    return float(top + np.log(p.mean())), float(log_p[0]), float((p * tau[1:]).sum() / p.sum())
+    p = np.exp(log_p - top)
+    area = np.trapezoid(p, tau)
+    return float(top + np.log(area)), float(log_p0), float(np.trapezoid(p * tau, tau) / area)
 
 
 def score_evidence(
