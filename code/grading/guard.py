@@ -462,18 +462,19 @@ def check_site(site: Path, pages: dict[str, Secrets]) -> None:
     GuardError
         From the first find.
     """
-    sets = {name.removeprefix("set-"): hidden for name, hidden in pages.items()}
     texts = {".html", ".ipynb", ".md", ".py", ".txt", ".zip"}
     for path in sorted(site.rglob("*")):
         if not path.is_file() or path.suffix not in texts:
             continue
         # The page of a set, its sources and its archive; one set may show what another one asks.
-        name = path.name.split(".")[0].removeprefix("set-")
-        if name in sets:
-            _check_bytes(path.name, path.read_bytes(), sets[name])
-        elif "_downloads" in path.parts:
-            for hidden in sets.values():
-                _check_bytes(path.name, path.read_bytes(), hidden)
+        name = path.name.split(".")[0]
+        if "_downloads" in path.parts:
+            own = pages.get(f"set-{name}")
+            looked_for = [own] if own else list(pages.values())
+        else:
+            looked_for = [pages[name]] if name in pages else []
+        for hidden in looked_for:
+            _check_bytes(path.name, path.read_bytes(), hidden)
     for path in site.rglob("master*"):
         raise GuardError(f"{path.relative_to(site)}: a master in the site")
     check_search(site / "searchindex.js", pages)
