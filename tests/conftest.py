@@ -177,3 +177,31 @@ def boxes() -> Iterator[str]:
         except box.Refusal as refusal:
             pytest.skip(str(refusal).splitlines()[0])
         yield folder
+
+
+@pytest.fixture
+def run_engine(run_node: Callable[..., Any]) -> Callable[..., list[dict[str, Any]]]:
+    """Run the exhibit `sampler` with given controls; what it says of each run, and its scales."""
+    script = """
+        import { readFileSync } from "node:fs";
+        import { add, emptyResult } from "exhibits/engine/client.js";
+        import { run } from "exhibits/engine/run.js";
+        import { isWrong, report, request, scaleOf, warnings } from "exhibits/shared/sampling.js";
+        const { data, states } = JSON.parse(readFileSync(process.argv[2]));
+        console.log(JSON.stringify(states.map((state) => {
+          const asked = request(data, state);
+          const result = emptyResult(asked.settings);
+          run({ ...asked, indices: [0, 1, 2, 3] }, (message) => {
+            if (message.type === "batch") add(result, message);
+          });
+          const found = report(data.exact[state.model], state.model, result);
+          const scale = scaleOf(state.model, result.values).map((chain) => Array.from(chain));
+          return { ...found, warnings: warnings(found), wrong: isWrong(found), scale };
+        })));
+    """
+
+    def run(sampler: Any, states: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        given = {"data": sampler.data, "states": [sampler.state | state for state in states]}
+        return run_node(script, given)
+
+    return run

@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from funnel import fitting, hmc, models, priors
+from funnel.exhibits import Sampler
 
 pytestmark = pytest.mark.slow
 
@@ -232,3 +233,27 @@ def test_the_plain_sampler_meets_the_same_wall_in_neals_funnel():
         shares.append((run.draws[..., 0] < tenth).mean())
     assert abs(np.median(lowest) - 2 * np.log(step / 2)) < 2
     assert np.median(shares) < 0.05
+
+
+def test_the_exhibit_misses_the_neck_with_and_without_divergences(homes, run_engine):
+    """The text under the exhibit, over seeds that it does not show."""
+    sampler = Sampler(homes)
+    shown = sampler.opening()["report"]
+    mean, below = shown["expectations"]
+    assert shown["divergences"] == 0
+    assert below["found"] < below["exact"] / 4
+    assert abs(mean["found"] - mean["exact"]) < 4 * mean["error"]  # it is the tail that is wrong
+
+    essay = run_engine(sampler, [{"seed": seed} for seed in range(20, 32)])
+    diverging = [run["divergences"] > 0 for run in essay]
+    assert sum(diverging) >= 7
+    assert max(run["divergences"] for run in essay) >= 50
+
+    careful = run_engine(sampler, [{"target_accept": 0.99, "seed": n} for n in range(20, 25)])
+    assert sum(run["divergences"] == 0 for run in careful) >= 3
+    for run in (*essay, *careful):
+        assert {"rhat", "bulk", "tail"} & set(run["warnings"])
+
+    cured = run_engine(sampler, [{"slopes": 0.0, "seed": seed} for seed in range(20, 28)])
+    assert not any(run["wrong"] for run in cured)
+    assert np.median([run["lowest"] for run in cured]) < 0.005

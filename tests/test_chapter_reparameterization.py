@@ -13,6 +13,7 @@ from scipy import stats
 from funnel import data, exact, fitting, models, priors
 from funnel.calibration import centering, efficiency
 from funnel.calibration.efficiency import estimated_efficiency, is_healthy
+from funnel.exhibits import Sampler
 
 pytestmark = pytest.mark.slow
 
@@ -321,3 +322,33 @@ def test_each_intercept_its_own_beats_both_ends(homes, truth, radon):
             for way in ("centered", "noncentered")
         ]
         assert np.mean([estimated_efficiency(run, name) for run in runs]) > 1.5 * max(ends)
+
+
+def test_with_many_homes_the_exhibit_passes_only_with_both_effects_centered(homes, run_engine):
+    sampler = Sampler(homes, model="many", slopes=0.0, intercepts=0.0)
+    shown = sampler.opening()["report"]
+    assert shown["bulk"] < 400
+    assert shown["divergences"] == 0
+    ways = {
+        "noncentered": (0.0, 0.0),
+        "half": (0.5, 0.5),
+        "intercepts": (0.0, 1.0),
+        "slopes": (1.0, 0.0),
+        "both": (1.0, 1.0),
+    }
+    found = {
+        name: run_engine(
+            sampler,
+            [{"slopes": slopes, "intercepts": intercepts, "seed": n} for n in range(30, 33)],
+        )
+        for name, (slopes, intercepts) in ways.items()
+    }
+    for name, runs in found.items():
+        assert max(run["divergences"] for run in runs) == 0, name
+        worth = np.median([run["bulk"] for run in runs])
+        if name == "both":
+            assert not any(run["warnings"] for run in runs)
+            assert worth > 0.75 * runs[0]["draws"]
+        else:
+            assert sum(bool(run["warnings"]) for run in runs) >= 2, name
+            assert worth < 500, name

@@ -88,6 +88,9 @@ def run_cell(page, number):
 
 CASES = [
     ("Shrinkage(homes, county='Lac qui Parle')", "sigma_a", "Scale between counties"),
+    ("Hyperprior(homes)", "median", "Median"),
+    ("Centering(homes)", "informativeness", "Informativeness"),
+    ("Modes(homes)", "start", "Start"),
 ]
 
 
@@ -117,4 +120,26 @@ def test_controls_are_traits_both_ways(browser, lab, call, trait, label):
     run_cell(page, 2)
     page.wait_for_timeout(500)
     assert slider.get_attribute("aria-valuetext").split()[0] == "2"
+    page.context.close()
+
+
+def test_draws_come_back_to_python(browser, lab):
+    """Of a reader's own homes: run in the page, read as a DataTree."""
+    own = SHOW.format(call="Sampler(homes[homes['county'] != 'St. Louis'], slopes=0.0)")
+    ask = """\
+draws = figure.draws
+b = draws.posterior['sigma_b']
+print('now', dict(draws.posterior.sizes), bool((b > 0).all()), len(figure.data['counties']))
+print(int(draws.sample_stats['diverging'].sum()) < 50, list(draws.children))"""
+    page = open_notebook(browser, lab, "draws", own, ask, "figure.draws")
+    shown = run_cell(page, 0)
+    exhibit = shown.locator(".exhibit-live")
+    exhibit.locator(".exhibit-words", has_text="press Run").wait_for(timeout=120_000)
+    exhibit.get_by_role("button", name="Run", exact=True).click()
+    exhibit.locator(".exhibit-words", has_text="exact is").wait_for(timeout=120_000)
+    printed = run_cell(page, 1).locator(".jp-OutputArea-output", has_text="now")
+    printed.wait_for()
+    told = printed.inner_text()
+    assert "{'chain': 4, 'draw': 1000} True 85" in told
+    assert "True ['posterior', 'sample_stats']" in told
     page.context.close()

@@ -12,6 +12,12 @@ pytestmark = pytest.mark.browser
 #: Page and exhibit.
 PLACES = [
     ("pooling", "shrinkage"),
+    ("priors", "hyperprior"),
+    ("funnel", "sampler"),
+    ("reparameterization", "centering"),
+    ("reparameterization", "sampler"),
+    ("expectations", "modes"),
+    ("expectations", "typical-set"),
 ]
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 LIMIT = 250_000  # bytes, gzipped, of all that the exhibits of a page bring

@@ -1,7 +1,8 @@
 """Make the runs that the exhibit `sampler` opens with: `python -m bookbuild.openings`.
 
-The engine is the same that runs on the page, so that the reader who presses Run there gets
-the same draws. A test makes the runs anew and compares.
+The engine is the same that runs on the page. The reader who presses Run there gets other draws
+where the browser rounds a logarithm or an exponential differently. A test makes the runs anew
+and compares.
 """
 
 import json
@@ -16,8 +17,12 @@ from funnel.exhibits import Sampler
 from funnel.exhibits.sampler import OPENINGS, fingerprint
 
 SCRIPT = OPENINGS.parent / "openings.mjs"
-#: Controls of the runs, other than the defaults: as the essay had it, and its cure.
-STATES: list[dict[str, Any]] = [{}, {"slopes": 0.0}]
+#: Controls of the runs, but for the defaults: as the essay had it, its cure, and where that fails.
+STATES: list[dict[str, Any]] = [
+    {},
+    {"slopes": 0.0},
+    {"model": "many", "slopes": 0.0, "intercepts": 0.0},
+]
 
 
 def openings() -> list[dict[str, Any]]:

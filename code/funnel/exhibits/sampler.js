@@ -57,6 +57,7 @@ export default exhibit((figure) => {
   const count = bar.append("span");
   const plots = select(stage).append("div").style("display", "flex").node();
   const error = select(stage).append("div").node();
+  const strips = select(stage).append("div").attr("class", "strips").style("display", "flex").style("flex-wrap", "wrap").node();
   const numbers = select(stage).append("div").attr("class", "numbers")
     .style("display", "flex").style("flex-wrap", "wrap").style("gap", "0 2rem").style("align-items", "start");
 
@@ -177,6 +178,8 @@ export default exhibit((figure) => {
     drawDensity(panel(plots, "density", box(width - wide, 6, 8), "Draws and exact density"), { truth, counts, y: scales.y, color });
     drawWalk = () => follows(scales, width);
     drawWalk();
+    const heights = result ? sampling.scaleOf(state.model, result.values).map((chain) => evenly(chain, 200)) : kept?.digest.scale;
+    drawChains(heights ?? [], truth, width);
     drawTables(found);
     return words(mine, kept, found);
   };
@@ -235,6 +238,26 @@ export default exhibit((figure) => {
     curve(drawn, "error", ordered.map((p) => [p.time, p.error]), steps, height);
   }
 
+  /** The scale in the order of its draws, each chain in a panel of its own. */
+  function drawChains(chains, truth, width) {
+    strips.hidden = !chains.length;
+    const columns = width < 560 ? 2 : 4;
+    chains.forEach((chain, c) => {
+      const first = c % columns === 0;
+      const left = first ? 42 : 8;
+      const inside = Math.floor((width - 42 - 8 * (columns - 1)) / columns);
+      const frame = panel(strips, `chain-${c + 1}`, { width: inside + left, height: 130, margin: { top: 26, right: 2, bottom: 8, left } }, `Chain ${c + 1}`);
+      const { inner } = frame;
+      const x = scaleLinear([0, Math.max(1, chain.length - 1)], [inner.left, inner.right]);
+      const y = scaleLog([truth.scale[0], truth.scale.at(-1)], [inner.bottom, inner.top]).clamp(true);
+      const plot = frame.group("plot");
+      if (first) drawY(frame, y, "", { values: powers(y) });
+      limit(plot, truth, inner, y);
+      curve(plot, "path", chain.map((value, i) => [i, value]), x, y).style("stroke", CHAINS[c]).style("stroke-width", 1.2);
+      plot.selectAll("text").data([`chain ${c + 1}`]).join("text").attr("x", inner.left + 4).attr("y", 16).text((word) => word);
+    });
+  }
+
   function drawTables(found) {
     const truth = data.exact[state.model];
     const warn = found ? sampling.warnings(found) : [];
@@ -291,13 +314,17 @@ const ratio = (value) => (value < 10 ? value.toFixed(3) : plain(value));
 const percent = (value) => `${(100 * value).toFixed(1)}%`;
 const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(1)}`;
 
+/** At most so many draws of a chain, evenly spread. */
+function evenly(chain, most) {
+  const every = Math.max(1, Math.ceil(chain.length / most));
+  return Array.from(chain).filter((_, i) => i % every === 0);
+}
+
 /** At most so many draws of each chain, and all places where one diverged. */
 function thin(model, { values, divergences }, name) {
   const scale = sampling.scaleOf(model, values) ?? [];
-  const chains = scale.map((chain, c) => {
-    const every = Math.max(1, Math.ceil(chain.length / SHOWN));
-    return Array.from(chain, (y, i) => [values[name][c][i], y]).filter((_, i) => i % every === 0);
-  });
+  const chains = scale.map((chain, c) =>
+    evenly(Array.from(chain, (y, i) => [values[name][c][i], y]), SHOWN));
   const low = sampling.scaleOf(model, divergences) ?? [];
   return { chains, divergent: low.flatMap((chain, c) => Array.from(chain, (y, i) => [divergences[name][c][i], y])) };
 }
@@ -364,9 +391,10 @@ function limit(plot, truth, inner, y) {
   rule(plot, "limit", [inner.left, y(truth.limit), inner.right, y(truth.limit)]).style("stroke-dasharray", "3 4");
 }
 
-/** Powers of ten, and three times those, within a scale. */
+/** Powers of ten, and three times those, within a scale; more of them in a short one. */
 function powers(y) {
   const [low, high] = y.domain();
-  const all = [-4, -3, -2, -1, 0, 1].flatMap((k) => [10 ** k, 3 * 10 ** k]).map((v) => Number(v.toPrecision(1)));
+  const steps = high / low > 10 ? [1, 3] : [1, 1.5, 2, 3, 4, 6, 8];
+  const all = [-4, -3, -2, -1, 0, 1].flatMap((k) => steps.map((m) => Number((m * 10 ** k).toPrecision(2))));
   return all.filter((value) => value >= low && value <= high);
 }
