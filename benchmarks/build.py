@@ -48,7 +48,7 @@ CHANGES = [
 ]
 
 #: A plain build is stopped when it has taken this many times as long as ours.
-LIMIT = 4.0
+LIMIT = 3.5
 
 TINY = """---
 file_format: mystnb
