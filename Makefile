@@ -6,7 +6,7 @@ PEERS := .venv-benchmarks
 PORT ?= 8000
 export PYTHON
 
-.PHONY: help book pdf offline editions audit exhibits assignments grade test study benchmark lint lock binder-lock serve clean
+.PHONY: help book pdf offline editions audit exhibits assignments grade test study benchmark lint lock binder-check binder-lock serve clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
@@ -43,6 +43,9 @@ grade: $(READY) ## grade a class: SUBMISSIONS=folder OUT=folder [SET=name] [ROST
 
 test: $(READY) ## run every test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
+
+binder-check: $(READY) ## make what Binder would run, and try its pages in it
+	@BINDER_IMAGE=1 $(BIN)/python -m pytest tests/test_binder.py
 
 study: $(READY) ## run the simulation studies whose results are under data/ (hours)
 	@$(BIN)/python -m funnel.calibration $(if $(SCHEDULER),--scheduler $(SCHEDULER))
