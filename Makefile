@@ -9,7 +9,7 @@ export PYTHON
 .PHONY: help book pdf offline editions audit exhibits assignments grade test study benchmark lint lock binder-check binder-lock serve clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
 
 $(READY): requirements.txt pyproject.toml code/bookbuild/make_venv.sh
 	@sh code/bookbuild/make_venv.sh
