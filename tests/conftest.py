@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 from funnel import data
 
@@ -40,12 +41,21 @@ def truth(homes: pd.DataFrame) -> "ExactPosterior":
 
 
 @pytest.fixture(scope="session")
-def site() -> Path:
-    """The built site, up to date: a build with nothing changed takes seconds."""
-    result = subprocess.run(
-        [sys.executable, "-m", "bookbuild"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
+def site(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The built site, up to date: built once for all processes of a run, which share it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    with FileLock(shared / "site.lock"):
+        if not (shared / "site.built").exists():
+            result = subprocess.run(
+                [sys.executable, "-m", "bookbuild"],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert result.returncode == 0, result.stdout + result.stderr
+            (shared / "site.built").touch()
     return ROOT / "_build" / "html"
 
 

@@ -751,9 +751,13 @@ def write_pages(root: Path = ROOT) -> dict[str, guard.Secrets]:
         By page, what must not be found on it.
     """
     book = root / "book"
-    shutil.rmtree(book / "sets", ignore_errors=True)
+    wanted = {page_name(name) for name in names(root)}
     for stale in book.glob("set-*.md"):
-        stale.unlink()
+        if stale.stem not in wanted:
+            stale.unlink()
+    for stale in (book / "sets").glob("*"):
+        if page_name(stale.stem) not in wanted:
+            shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
     hidden = {}
     for name in names(root):
         problems = load(name, root)
