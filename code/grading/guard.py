@@ -313,9 +313,10 @@ def _squeeze(text: str) -> str:
     return re.sub(r"\s+", "", text)
 
 
-def _words(text: str) -> set[str]:
+def _words(text: str, least: int) -> set[str]:
     """Take the words of a text as Sphinx's search does: in lower case, without their endings."""
-    return set(STEMMER.stemWords(word.lower() for word in re.findall(r"[A-Za-z_]{4,}", text)))
+    words = re.findall(rf"[A-Za-z_]{{{least},}}", text)
+    return set(STEMMER.stemWords(word.lower() for word in words))
 
 
 def secrets(master: NotebookNode, *, outputs: list[str], given: dict[str, Any]) -> Secrets:
@@ -372,7 +373,8 @@ def secrets(master: NotebookNode, *, outputs: list[str], given: dict[str, Any]) 
         for number in NUMBER.findall(text)
         if significant(number) >= 4 and f"{abs(float(number)):.12g}" not in known
     }
-    only = _words("\n".join(code + prose)) - _words("\n".join(open_code + open_prose))
+    # Short words of the text count as well: without its ending, a longer one may be one of them.
+    only = _words("\n".join(code + prose), 4) - _words("\n".join(open_code + open_prose), 2)
     return Secrets(frozenset(distinct), frozenset(values), frozenset(only))
 
 
