@@ -34,7 +34,7 @@ def open_page(browser, server):
         contexts.append(browser.new_context(viewport=viewport, **options))
         page = contexts[-1].new_page()
         page.complaints, page.asked = [], []
-        page.on("console", lambda said: page.complaints.append(said.text))
+        page.on("console", lambda said: said.type != "log" and page.complaints.append(said.text))
         page.on("pageerror", lambda error: page.complaints.append(str(error)))
         page.on("dialog", lambda dialog: page.complaints.append(dialog.message))
         page.on("request", lambda request: page.asked.append(request.url))
@@ -47,10 +47,15 @@ def open_page(browser, server):
 
 
 def live(page, exhibit):
-    """Scroll to an exhibit and wait until it speaks."""
+    """Scroll to an exhibit until it speaks: sections on the way there get their height late."""
     place = page.locator(f"#exhibit-{exhibit}")
-    place.scroll_into_view_if_needed()
-    place.locator(".exhibit-words:not(:empty)").wait_for(timeout=20_000)
+    spoken = place.locator(".exhibit-words:not(:empty)")
+    for _ in range(40):
+        place.scroll_into_view_if_needed()
+        page.wait_for_timeout(500)
+        if spoken.count():
+            break
+    spoken.wait_for(timeout=1000)
     return place
 
 

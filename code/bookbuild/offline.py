@@ -43,7 +43,7 @@ def local(page: str, prefix: str) -> str:
         for name in ("href", "src", "action", "data-content_root"):
             if str(element.get(name, "")).startswith(prefix):
                 element[name] = "./" + element[name].removeprefix(prefix)
-    return str(soup)
+    return str(soup).replace(f"url({prefix}", "url(./")
 
 
 def pack(site: Path, config: dict, target: Path) -> None:

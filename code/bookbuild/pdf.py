@@ -101,7 +101,7 @@ def flatten(article: Tag, gone: set[str], *, solutions: bool) -> list[Tag]:
         element.decompose()
     moved = []
     for box in article.select("details"):
-        if "solution" in box["class"] and not solutions:
+        if "solution" in box.get("class", []) and not solutions:
             # What is in a solution goes with it, and so do links to it.
             for element in [box, *box.select("[id]")]:
                 gone.add(element.get("id"))
@@ -109,7 +109,7 @@ def flatten(article: Tag, gone: set[str], *, solutions: bool) -> list[Tag]:
             continue
         title = box.find("summary", recursive=False)
         title.name, box.name = "p", "div"
-        if "solution" not in box["class"] and not solutions:
+        if "solution" not in box.get("class", []) and not solutions:
             answer = BeautifulSoup(str(box), "html.parser").div
             answer["id"] = f"{box['id']}-answer"
             moved.append(answer)
