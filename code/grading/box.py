@@ -31,15 +31,13 @@ from typing import Any
 import psutil
 
 from grading import runner
-from grading.questions import Answer, Request
+from grading.questions import ALWAYS, Answer, Request
 
-__all__ = ["Cell", "Limits", "Outcome", "Refusal", "check", "prepare", "run"]
+__all__ = ["Cell", "Limits", "Outcome", "Refusal", "check", "prepare", "run", "worse"]
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "code" / "funnel"
 RUNNER = Path(runner.__file__)
-#: What every answer may import of the course.
-ALWAYS = ("funnel.data", "funnel.priors", "funnel.figures")
 #: The deepest JSON that is read.
 DEPTH = 40
 #: A user that owns nothing, for where there are no control groups.
@@ -186,7 +184,6 @@ def prepare(folder: Path, may_use: Sequence[str] = ()) -> Path:
         else:
             shutil.copytree(source.with_suffix(""), package / source.stem)
     shutil.copytree(ROOT / "data", draft / "data", ignore=shutil.ignore_patterns("*.py"))
-    (draft / "data" / "radon_us").mkdir(exist_ok=True)
     shutil.copy(RUNNER, draft / "runner.py")
     warm_up(draft)
     for path in [draft, *draft.rglob("*")]:
@@ -673,7 +670,7 @@ def _heard(session: Session, out: Outcome, seconds: float, doing: str) -> dict[s
         try:
             line = session.receive(seconds)
         except TimeoutError:
-            out.status = _worse(out.status, "timed out")
+            out.status = worse(out.status, "timed out")
             out.reasons.append(f"{doing} did not end in time, not even when interrupted")
             return None
         if line is None:
@@ -697,7 +694,7 @@ def _cells(session: Session, out: Outcome, limits: Limits, count: int) -> bool:
             case {"cell": int(number)} if 0 <= number < count:
                 place = number
             case {"late": int(number)}:
-                out.status = _worse(out.status, "timed out")
+                out.status = worse(out.status, "timed out")
                 out.reasons.append(f"cell {number + 1} ran for more than {limits.cell:g} seconds")
             case {"failed": int(number), "error": str(error)}:
                 out.reasons.append(f"cell {number + 1}: {error[: runner.LONG]}")
@@ -734,7 +731,8 @@ def _ask(session: Session, request: Request, out: Outcome, limits: Limits) -> An
 _ORDER = ("graded", "timed out", "crashed", "suspicious")
 
 
-def _worse(one: str, other: str) -> str:
+def worse(one: str, other: str) -> str:
+    """Give the status of two that a person should see first."""
     return max(one, other, key=_ORDER.index)
 
 

@@ -41,7 +41,7 @@ from otter.assign.solutions import ANSWER_CELL_TAG, SOLUTION_CELL_TAG
 from otter.assign.tests_manager import AssignmentTestsManager
 
 from grading import guard, key
-from grading.questions import Numbers, Question
+from grading.questions import ALWAYS, Numbers, Question
 
 __all__ = [
     "Archetype",
@@ -63,8 +63,7 @@ CHECKED = ROOT / "assignments" / "checked.json"
 KINDS = ("full", "blank", "half", "wrong_idea", "unusual")
 ORDER = ("pooling", "hyperpriors", "diagnostics", "reparameterization", "expectations", "project")
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
-#: What every answer may import of the course, and what a question must allow.
-ALWAYS = ("funnel.data", "funnel.priors", "funnel.figures")
+#: What a question must allow.
 ASKED = ("funnel.models", "funnel.exact")
 #: Our own corner of a notebook's metadata.
 CORNER = "hierarchical_models"

@@ -15,8 +15,21 @@ from typing import Any, Literal
 
 import numpy as np
 
-__all__ = ["Answer", "Check", "Question", "Request", "close", "earned", "number", "same", "table"]
+__all__ = [
+    "ALWAYS",
+    "Answer",
+    "Check",
+    "Question",
+    "Request",
+    "close",
+    "earned",
+    "number",
+    "same",
+    "table",
+]
 
+#: What every answer may import of the course, whatever its question says.
+ALWAYS = ("funnel.data", "funnel.priors", "funnel.figures")
 #: What JSON can hold. Numbers are finite: the box refuses NaN and infinity.
 JSON = Any
 #: What the class key changes in a set: names and JSON values.

@@ -209,7 +209,7 @@ def grade(task: Task) -> dict[str, Any]:
         for question in asked:
             mine = [each for each in answers if each[0].question == question.name]
             graded[question.name] = _scored(task, question, mine)
-        status = box._worse(status, out.status)
+        status = box.worse(status, out.status)
         reasons += [reason for reason in out.reasons if reason not in reasons]
         figures |= out.figures
     manual = [q.name for q in questions if q.manual]
