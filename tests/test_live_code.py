@@ -11,8 +11,10 @@ import threading
 import time
 import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
 
 from bookbuild import live
@@ -41,7 +43,7 @@ CELL = """<div class="cell" data-cell="{index}"><div class="cell_input">
 class Jupyter:
     """A Jupyter server of its own, which a test may stop."""
 
-    def __init__(self, home: Path, origin: str, port: int = 0) -> None:
+    def __init__(self, home: Path, origin: str, root: Path | None = None) -> None:
         runtime = home / "runtime"
         shutil.rmtree(runtime, ignore_errors=True)
         self.process = subprocess.Popen(
@@ -50,9 +52,9 @@ class Jupyter:
                 "-m",
                 "jupyter_server",
                 "--allow-root",
-                f"--ServerApp.port={port}",
+                "--ServerApp.port=0",
                 "--ServerApp.open_browser=False",
-                f"--ServerApp.root_dir={home}",
+                f"--ServerApp.root_dir={root or home}",
                 f"--ServerApp.allow_origin={origin}",
                 f"--IdentityProvider.token={TOKEN}",
             ],
@@ -373,3 +375,85 @@ def test_hosts_of_live_code():
     assert not any("mybinder" in host for host in named)
     with pytest.raises(ValueError, match="not an address"):
         live.hosts("hub.example.org")
+
+
+# The pages of the site ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def course(server, tmp_path_factory):
+    """A Jupyter server in a clone of the course, as Binder's is."""
+    parts = urlsplit(server)
+    running = Jupyter(tmp_path_factory.mktemp("course"), f"{parts.scheme}://{parts.netloc}", ROOT)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def open_page(browser, server, course):
+    """Open a page of the site and connect it."""
+    opened = []
+
+    def go(name: str) -> Reader:
+        reader = Reader(browser, f"{server}else/where/{name}.html")
+        opened.append(reader)
+        reader.page.get_by_text("Run it on a Jupyter server of yours").click()
+        reader.connect(course)
+        reader.says("Ready")
+        return reader
+
+    yield go
+    for reader in opened:
+        reader.page.click(".live-bar button:text('Stop')")
+        reader.says("Stopped")
+        reader.context.close()
+
+
+def find(name: str, text: str) -> int:
+    """The place of the cell with a text in a page of the site."""
+    (found,) = (
+        cell["index"]
+        for cell in live.sources(ROOT / "book" / f"{name}.md")
+        if text in cell["source"]
+    )
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_a_prior_of_a_chapter_is_edited_and_its_figure_changes(open_page, server, course):
+    reader = open_page("priors")
+    figure, table = find("priors", "candidates = {"), find("priors", "factors.set_index")
+    reader.run(figure)
+    image = reader.cell(figure).locator(".live-output img").first
+    image.wait_for()
+    reader.says("Ready.")
+    before = image.get_attribute("src")
+    assert reader.cell(table).locator(".live-output table").is_visible()
+
+    editor = reader.cell(figure).locator(".CodeMirror").first
+    edit = "(e, [old, made]) => e.CodeMirror.setValue(e.CodeMirror.getValue().replace(old, made))"
+    editor.evaluate(edit, ["priors.HalfCauchy(5)", "priors.HalfCauchy(0.05)"])
+    reader.run(figure)
+    reader.says("Running")
+    reader.says("Ready.")
+    after = reader.cell(figure).locator(".live-output img").first.get_attribute("src")
+    assert after != before
+    for theme in ("light", "dark"):
+        reader.page.evaluate(f"document.documentElement.dataset.theme = {theme!r}")
+        found = Axe().run(reader.page, options={"resultTypes": ["violations"], "preload": False})
+        assert found.violations_count == 0, found.generate_report()
+    near = (server, course.address, course.address.replace("http", "ws"), "data:", "blob:")
+    assert [url for url in reader.requests if not url.startswith(near)] == []
+    assert reader.faults == []
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_checks_of_a_problem_set_answer_in_the_page(open_page):
+    reader = open_page("set-pooling")
+    check = find("set-pooling", 'grader.check("q1")')
+    reader.run(check)
+    reader.says("Ready.")
+    told = reader.cell(check).locator(".live-output").inner_text()
+    assert "q1 results" in told

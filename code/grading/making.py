@@ -693,7 +693,9 @@ myst:
 HAND_OUT = """
 :::{{admonition}} Work on it
 :class: tip
-{{download}}`Download the notebook and its checks <sets/{name}.zip>`, unpack them, and open
+*Live code*, above, makes the cells of this page editable, and the checks answer; what you write
+there goes when you leave. To keep it and hand it in,
+{{download}}`download the notebook and its checks <sets/{name}.zip>`, unpack them, and open
 `{name}.ipynb` with the course's environment. This page was made with the public demonstration key:
 a class gets other numbers, and data of its own.
 :::
