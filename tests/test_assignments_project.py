@@ -8,7 +8,7 @@ import pymc as pm
 import pytest
 from scipy import stats
 
-from grading import key, making, rehearsal
+from grading import key, making, rehearsal, runner
 from grading.questions import Answer
 
 SET = making.load("project")
@@ -72,7 +72,7 @@ def test_the_density_is_that_of_pymc_in_whatever_coordinates(chosen):
         sigma_y = pm.HalfNormal("sigma_y", GIVEN["size_sigma_y"])
         codes = rows["group"].to_numpy()
         pm.Normal("y", effects["a"][codes] + effects["b"][codes] * u, sigma_y, observed=rows["y"])
-    value = rehearsal.describe(model, request.points)
+    value = runner.describe(model, request.points)
     assert all(check.passed for check in Q2.score(requests, [Answer(value)], GIVEN))
     # The same numbers in the name of other coordinates, or with one too many, are wrong.
     other = {"a": "a_offset", "a_offset": "a"}[chosen[0]]

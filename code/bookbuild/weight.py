@@ -36,6 +36,10 @@ SCRIPT = re.compile(r"<script\b[^>]*\bsrc=[^>]*>\s*</script>")
 MODULE = re.compile(r'data-module="([^"?]+)')
 OPTION = re.compile(r"DOCUMENTATION_OPTIONS\.(\w+) = (.*);")
 OPTIONS = "documentation_options.js"
+#: Where the theme asks every element that may scroll for its size, which lays out the whole chapter
+#: before anything of it is read. `course.js` asks each when the reader comes near.
+THEME = "_static/scripts/pydata-sphinx-theme.js"
+LOOKS = "e.tabIndex=e.scrollWidth>e.clientWidth||e.scrollHeight>e.clientHeight?0:-1"
 ICONS = re.compile(r"_static/vendor/fontawesome/webfonts/([\w-]+)\.woff2")
 PIXELS_PER_POINT = 96 / 72
 # It tells of every table of a font.
@@ -274,11 +278,27 @@ def finish_head(page: Page, css: str, hosts: list[str]) -> set[str]:
     return used
 
 
+def spare_layout(site: Path) -> None:
+    """Take from the theme's script what lays out a whole page at once.
+
+    Raises
+    ------
+    ExtensionError
+        If it is not there: the theme has changed.
+    """
+    script = site / THEME
+    text = script.read_text(encoding="utf-8")
+    if text.count(LOOKS) != 1:
+        raise ExtensionError(f"{THEME} does not look for what scrolls as it did")
+    script.write_text(text.replace(LOOKS, ""), encoding="utf-8")
+
+
 def lighten(app: Sphinx, failure: Exception | None) -> None:
     """Rewrite all pages of the site."""
     if failure is not None or app.builder.format != "html":
         return
     site = Path(app.outdir)
+    spare_layout(site)
     hosts = app.config.live_code_hosts
     sheets: dict[str, tuple[Part, ...]] = {}
     options: dict[str, str] = {}
