@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import integrate, stats
+from scipy import integrate, optimize, stats
 
 from grading.questions import Answer, Check, Numbers, Question, Request, close, same
 
@@ -181,17 +181,24 @@ def score_limit(
 # --- q4: kicks -----------------------------------------------------------------------------
 
 
+def _with_bfmi(target: float, rng: np.random.Generator) -> np.ndarray:
+    """Make energies of one chain whose E-BFMI is the target: a walk, and as much noise as needed."""
+    walk, noise = np.cumsum(rng.normal(size=250)), rng.normal(size=250)
+
+    def excess(amount: float) -> float:
+        energy = walk + amount * noise
+        return float((np.diff(energy) ** 2).sum() / (energy.size * energy.var()) - target)
+
+    return 900 + walk + optimize.brentq(excess, 0, 1000) * noise
+
+
 def draw_kicks(rng: np.random.Generator, given: Numbers) -> list[Request]:
-    """Ask about energies of many chains, and about the way down."""
+    """Ask about energies of many chains, some close to the rule, and about the way down."""
     requests = []
     for _ in range(3):
-        # An autoregression has an E-BFMI of about 2 (1 - rho).
-        target = given["rule"] * np.exp(rng.uniform(-0.5, 0.5, 10))
-        rho = 1 - target / 2
-        energy = np.zeros((10, 250))
-        for i in range(1, 250):
-            energy[:, i] = rho * energy[:, i - 1] + rng.normal(0, 1, 10)
-        requests.append(Request("q4", "bfmi", ({"array": (energy + 900).tolist()},)))
+        away = rng.choice([-1, 1], 10) * np.exp(rng.uniform(np.log(1e-3), np.log(0.5), 10))
+        chains = [_with_bfmi(target, rng) for target in given["rule"] * np.exp(away)]
+        requests.append(Request("q4", "bfmi", ({"array": np.array(chains).tolist()},)))
     for _ in range(4):
         groups = int(rng.integers(8, 400))
         requests.append(Request("q4", "kicks", (groups, groups + int(rng.integers(2, 300)))))

@@ -24,11 +24,11 @@ def numbers(rng: np.random.Generator) -> Numbers:
         "limit": round(rng.uniform(0.4, 1.6), 2),
         "under": round(rng.uniform(3.0, 9.0), 2),
         "over": round(rng.uniform(1.0, 2.9), 2),
-        "weight": round(rng.uniform(0.5, 2.5), 2),
-        "root": round(rng.uniform(0.3, 0.8), 2),
+        "weight": round(rng.uniform(0.5, 2.5), 3),
+        "root": round(rng.uniform(0.3, 0.8), 4),
         "se": round(rng.uniform(0.6, 1.9), 2),
         "sd_mu": round(rng.uniform(2.0, 6.0), 2),
-        "shape": round(rng.uniform(1.2, 2.8), 2),
+        "shape": round(rng.uniform(1.2, 2.8), 3),
         "rate": round(rng.uniform(0.4, 1.8), 2),
         "width": round(rng.uniform(0.5, 2.0), 2),
         "drop": round(rng.uniform(4.0, 12.0), 2),
@@ -105,7 +105,7 @@ def score_modes(
 def draw_report(rng: np.random.Generator, given: Numbers) -> list[Request]:
     """Ask for reports from skewed draws."""
     return [
-        Request("q2", "report", ({"array": np.exp(rng.normal(m, s, 3001)).tolist()},))
+        Request("q2", "report", ({"array": np.exp(rng.normal(m, s, 12_001)).tolist()},))
         for m, s in zip(rng.normal(-1, 0.7, 4), rng.uniform(0.4, 1.0, 4), strict=True)
     ]
 

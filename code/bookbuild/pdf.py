@@ -96,7 +96,7 @@ def flatten(article: Tag, gone: set[str], *, solutions: bool) -> list[Tag]:
         The answers that have been taken out, to be printed elsewhere.
     """
     # `annotation` and its like are a second copy of each formula, for screen readers.
-    screen_only = "a.headerlink, script, style, button, .katex-mathml, details.hide"
+    screen_only = "a.headerlink, script, style, button, .live, .katex-mathml, details.hide"
     for element in article.select(screen_only):
         element.decompose()
     moved = []
