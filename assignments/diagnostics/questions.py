@@ -16,7 +16,7 @@ def numbers(rng: np.random.Generator) -> Numbers:
     center, spread = rng.uniform(-1.4, -1.0), rng.uniform(0.9, 1.2)
     edge = rng.uniform(1.1, 1.4)
     return {
-        "limit": round(rng.uniform(0.04, 0.09), 4),
+        "limit": round(rng.uniform(0.04, 0.09), 5),
         "size": round(rng.uniform(0.15, 0.5), 3),
         "width": round(rng.uniform(0.5, 2.0), 2),
         "bump": round(rng.uniform(0.2, 1.5), 2),
@@ -24,7 +24,7 @@ def numbers(rng: np.random.Generator) -> Numbers:
         "sigma_y": round(rng.uniform(0.5, 1.0), 3),
         "mouth": round(rng.uniform(0.25, 0.6), 3),
         "neck": round(rng.uniform(0.01, 0.05), 4),
-        "rule": round(rng.uniform(0.2, 0.45), 3),
+        "rule": round(rng.uniform(0.2, 0.45), 4),
         "center": round(center, 2),
         "spread": round(spread, 2),
         "effects": int(rng.integers(7, 12)),
@@ -59,7 +59,7 @@ def draw_run(rng: np.random.Generator, given: Numbers) -> list[Request]:
     requests = []
     for chains in (4, 6, 8):
         level = rng.normal(math.log(given["limit"]), 0.4, (chains, 1))
-        draws = np.exp(rng.normal(level, 0.6, (chains, 120)))
+        draws = np.exp(rng.normal(level, 0.6, (chains, 500)))
         requests.append(Request("q1", "below", ({"array": draws.tolist()},)))
     sizes = np.exp(rng.uniform(2, 10, 4)).astype(int)
     return requests + [Request("q1", "lowest", (int(n),)) for n in sizes]
@@ -182,21 +182,22 @@ def score_limit(
 
 
 def _with_bfmi(target: float, rng: np.random.Generator) -> np.ndarray:
-    """Make energies of one chain whose E-BFMI is the target: a walk, and as much noise as needed."""
-    walk, noise = np.cumsum(rng.normal(size=250)), rng.normal(size=250)
+    """Make energies of one chain whose E-BFMI is the target: slow waves, and the noise it takes."""
+    wave = 20 * np.sin(np.linspace(0, rng.uniform(3, 9), 250))
+    noise = rng.normal(size=250)
 
     def excess(amount: float) -> float:
-        energy = walk + amount * noise
+        energy = wave + amount * noise
         return float((np.diff(energy) ** 2).sum() / (energy.size * energy.var()) - target)
 
-    return 900 + walk + optimize.brentq(excess, 0, 1000) * noise
+    return 900 + wave + optimize.brentq(excess, 0, 1000) * noise
 
 
 def draw_kicks(rng: np.random.Generator, given: Numbers) -> list[Request]:
     """Ask about energies of many chains, some close to the rule, and about the way down."""
     requests = []
     for _ in range(3):
-        away = rng.choice([-1, 1], 10) * np.exp(rng.uniform(np.log(1e-3), np.log(0.5), 10))
+        away = rng.choice([-1, 1], 10) * np.exp(rng.uniform(np.log(1e-4), np.log(0.5), 10))
         chains = [_with_bfmi(target, rng) for target in given["rule"] * np.exp(away)]
         requests.append(Request("q4", "bfmi", ({"array": np.array(chains).tolist()},)))
     for _ in range(4):
