@@ -53,7 +53,10 @@ def upload(kind: str, class_key: bytes, before: tuple[str, ...] = (), after: tup
 
 
 def hand_in(class_key: bytes, count: int) -> Iterator[dict[str, Any]]:
-    """Yield the uploads of a class: name, content, and what is to be found; None is whatever."""
+    """Yield the uploads of a class: name, content, and what is to be found.
+
+    A status of None may be any; `most` is the most that there may be.
+    """
     problems = making.load(SET)
     points = {kind: rehearsal.expected(problems, kind) for kind in making.KINDS}
     nothing = dict.fromkeys(points["full"], 0.0)
@@ -71,7 +74,8 @@ def hand_in(class_key: bytes, count: int) -> Iterator[dict[str, Any]]:
         )
     for attack in WRONG_ANSWERS.values():
         content = upload("wrong_idea", class_key, (attack,))
-        yield student(next(number), content, status=None, points=points["wrong_idea"])
+        # An attack may spoil the answers that it comes with.
+        yield student(next(number), content, status=None, most=points["wrong_idea"], points=None)
     broken = [b"", b"{", b"\xff\xfe\x00", b"[" * 100_000, b"x" * 200_000_000, b'{"nbformat": NaN}']
     for content in broken:
         yield student(next(number), content, status=("unreadable",), points=nothing)
@@ -85,8 +89,7 @@ def hand_in(class_key: bytes, count: int) -> Iterator[dict[str, Any]]:
     }  # fmt: skip
     twice = next(number)
     half = {"status": ("graded",), "points": points["half"], "identity": "duplicate"}
-    for folder in ("first", "second"):
-        name = f"{folder}/s{twice:03d}.ipynb"
+    for name in (f"s{twice:03d}.ipynb", f"s{twice:03d}-2.ipynb"):
         yield {"name": name, "content": upload("half", class_key), **half}
     made = len(RIGHT_ANSWERS) + len(WRONG_ANSWERS) + len(broken) + 5
     for kind in itertools.islice(itertools.cycle(making.KINDS), count - made):
@@ -106,7 +109,7 @@ def write_class(folder: Path, uploads: list[dict[str, Any]]) -> tuple[Path, Path
             path.symlink_to("/etc/passwd")
         else:
             path.write_bytes(each["content"])
-        names |= {path.stem} - {"nobody"}
+        names |= {path.stem.partition("-")[0]} - {"nobody"}
     roster = folder / "class.csv"
     lines = [f'{name},"Student {name}",{name}@example.org' for name in sorted(names)]
     roster.write_text("\n".join(["student,name,email", *lines]) + "\n", encoding="utf-8")
@@ -170,6 +173,8 @@ def faults(uploads: list[dict[str, Any]], out: Path) -> list[str]:
             said.append(f"{each['name']}: {told}, but {each['status']} was expected")
         if each["points"] is not None and points != each["points"]:
             said.append(f"{each['name']}: {told}, but {each['points']} was expected")
+        if any(points[q] > most for q, most in each.get("most", {}).items()):
+            said.append(f"{each['name']}: {told}, but {each['most']} is the most")
         if one["identity"] != each.get("identity", one["identity"]):
             said.append(f"{each['name']}: {told}, but {each['identity']} was expected")
     return said

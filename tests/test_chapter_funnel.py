@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from funnel import fitting, hmc, models, priors
-from funnel.exhibits import Sampler
+from funnel.exhibits import Draws, Sampler
 
 pytestmark = pytest.mark.slow
 
@@ -164,6 +164,19 @@ def test_the_energy_of_a_funnel_is_seen_by_e_bfmi_and_cured_by_coordinates(
     cured = models.varying_slopes(homes, priors.ESSAY, intercepts="centered", slopes="noncentered")
     energy = az.bfmi(fitting.fit(cured, seed=1000))["energy"]
     assert float(energy.min()) > 0.3
+
+
+def test_where_a_chain_lies_low_it_is_in_the_neck_with_energies_beyond_a_kick(runs):
+    shares, away = [], []
+    for run in runs:
+        view = Draws(run)
+        found, energy = view.report(), run.sample_stats["energy"].to_numpy()
+        energy = energy - energy.mean(axis=1, keepdims=True)
+        shares.append(found["low"])
+        away.append(-found["energy"] * energy.std() / np.diff(energy, axis=1).std())
+    assert np.median(shares) > 60
+    assert min(shares) > 25
+    assert np.median(away) > 2
 
 
 def test_smaller_steps_move_the_wall_but_the_draws_stay_worth_little(truth, runs, careful_runs):

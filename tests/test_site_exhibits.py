@@ -13,6 +13,7 @@ pytestmark = pytest.mark.browser
 PLACES = [
     ("pooling", "shrinkage"),
     ("priors", "hyperprior"),
+    ("funnel", "draws"),
     ("funnel", "sampler"),
     ("reparameterization", "centering"),
     ("reparameterization", "sampler"),

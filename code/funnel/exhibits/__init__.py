@@ -2,6 +2,7 @@
 
 from funnel.exhibits.base import MIME, Exhibit
 from funnel.exhibits.centering import Centering
+from funnel.exhibits.draws import Draws
 from funnel.exhibits.hyperprior import Hyperprior
 from funnel.exhibits.modes import Modes
 from funnel.exhibits.sampler import Sampler
@@ -11,6 +12,7 @@ from funnel.exhibits.typical_set import TypicalSet
 __all__ = [
     "MIME",
     "Centering",
+    "Draws",
     "Exhibit",
     "Hyperprior",
     "Modes",
