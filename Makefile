@@ -56,13 +56,18 @@ $(PEERS)/.ready: $(READY) benchmarks/requirements.txt
 		-r benchmarks/requirements.txt
 	@touch $@
 
-benchmark: $(PEERS)/.ready ## measure speed and memory anew, into data/benchmarks (about an hour)
+benchmark: $(PEERS)/.ready ## measure speed and memory anew, into data/benchmarks (about two hours)
 	PYTHONPATH=code $(PEERS)/bin/python benchmarks/sampling.py --write
 	$(BIN)/python benchmarks/growth.py --write
 	$(BIN)/python benchmarks/start.py --write
 	$(BIN)/python benchmarks/study.py --write
 	$(BIN)/python benchmarks/build.py --write
+	$(BIN)/python benchmarks/browser.py --write
+	$(BIN)/python benchmarks/exhibits.py --write
 	$(BIN)/python benchmarks/lighthouse.py --write
+	$(BIN)/python benchmarks/classroom.py --write
+	$(BIN)/python benchmarks/hub.py --write
+	$(BIN)/python benchmarks/binder.py --write
 
 lint: $(READY) ## check style, spelling, types and Markdown
 	@PATH="$$PWD/$(BIN):$$PATH" pre-commit run --all-files

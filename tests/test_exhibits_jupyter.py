@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 SHOW = """\
-from funnel import data, exhibits, priors
+from funnel import data, exhibits, fitting, models, priors
 homes = data.load_radon()
 figure = exhibits.{call}
 figure
@@ -91,10 +91,16 @@ CASES = [
     ("Hyperprior(homes, priors.WEAKLY_INFORMATIVE)", "median", "Median"),
     ("Centering(homes)", "informativeness", "Informativeness"),
     ("Modes(homes)", "start", "Start"),
+    (
+        "Draws(fitting.fit(models.eight_schools(data.load_eight_schools(), effects='noncentered'),"
+        " seed=1), 'tau', 'theta')",
+        "first",
+        "Stretch from",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("call", "trait", "label"), CASES, ids=[case[0] for case in CASES])
+@pytest.mark.parametrize(("call", "trait", "label"), CASES, ids=[case[0][:12] for case in CASES])
 def test_controls_are_traits_both_ways(browser, lab, call, trait, label):
     name = re.match(r"\w+", call)[0]
     cells = [SHOW.format(call=call), f"print('now', figure.{trait})", f"figure.{trait} = 2.0"]

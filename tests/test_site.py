@@ -86,6 +86,21 @@ def test_page_is_sound(visit, server, name, theme, viewport):
 
 
 @pytest.mark.browser
+def test_what_scrolls_is_reached_by_key_once_the_reader_is_near(visit):
+    page = visit("funnel.html", viewport=PHONE).page
+    boxes = """() => [...document.querySelectorAll("pre")].map(
+        (box) => [box.scrollWidth > box.clientWidth, box.getAttribute("tabindex")])"""
+    assert page.evaluate(boxes)[-1][1] is None
+    page.evaluate(READ)
+    found = page.evaluate(boxes)
+    assert any(scrolls for scrolls, _ in found)
+    assert any(not scrolls for scrolls, _ in found)
+    seen = [(scrolls, stop) for scrolls, stop in found if stop is not None]
+    assert len(seen) > 0.9 * len(found)  # but for those in folded answers
+    assert all((stop == "0") == scrolls for scrolls, stop in seen)
+
+
+@pytest.mark.browser
 def test_icons_and_formulas_have_their_fonts(visit):
     page = visit("notation.html").page
     loaded = page.evaluate(

@@ -96,6 +96,16 @@ def test_webp_is_taken_only_if_it_is_smaller(tmp_path):
     assert weight.smaller(tmp_path / "b.png") is None
 
 
+def test_a_theme_that_has_changed_is_noticed(tmp_path):
+    script = tmp_path / weight.THEME
+    script.parent.mkdir(parents=True)
+    script.write_text(f"boxes.forEach(e=>{{{weight.LOOKS}}})")
+    weight.spare_layout(tmp_path)
+    assert script.read_text() == "boxes.forEach(e=>{})"
+    with pytest.raises(ExtensionError, match="as it did"):
+        weight.spare_layout(tmp_path)
+
+
 def test_an_inline_script_is_named_by_its_hash_and_data_are_not():
     html = '<script>run()</script><script type="application/json">{}</script><script src="a.js">'
     # By `printf 'run()' | openssl dgst -sha256 -binary | base64`.

@@ -6,7 +6,18 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import integrate, optimize, stats
 
-from grading.questions import Answer, Check, Numbers, Question, Request, close, same
+from grading.questions import (
+    Answer,
+    Check,
+    Numbers,
+    Question,
+    Request,
+    all_close,
+    close,
+    entries,
+    same,
+    split,
+)
 
 EXPECTATIONS = ("probability", "mean", "log")
 
@@ -35,22 +46,6 @@ def numbers(rng: np.random.Generator) -> Numbers:
     }
 
 
-def _values(answers: Sequence[Answer], name: str) -> list:
-    """Take one entry of each answer that is a dictionary."""
-    return [a.value.get(name) if type(a.value) is dict else None for a in answers]
-
-
-def _all_close(given: Sequence, wanted: Sequence) -> bool:
-    return all(close(g, w) for g, w in zip(given, wanted, strict=True))
-
-
-def _split(requests: Sequence[Request], answers: Sequence[Answer], function: str) -> tuple:
-    """Take the requests of one function, and their answers."""
-    pairs = zip(requests, answers, strict=True)
-    mine = [(request, answer) for request, answer in pairs if request.function == function]
-    return [request for request, _ in mine], [answer for _, answer in mine]
-
-
 # --- q1: what a run says -------------------------------------------------------------------
 
 
@@ -69,20 +64,20 @@ def score_run(
     requests: Sequence[Request], answers: Sequence[Answer], given: Numbers
 ) -> list[Check]:
     """Compare probability and error of a run, and how far down draws should come."""
-    runs, told = _split(requests, answers, "below")
+    runs, told = split(requests, answers, "below")
     share = [(np.array(run.arguments[0]["array"]) < given["limit"]).mean(axis=1) for run in runs]
     error = [each.std(ddof=1) / math.sqrt(len(each)) for each in share]
-    sizes, lowest = _split(requests, answers, "lowest")
+    sizes, lowest = split(requests, answers, "lowest")
     n = np.array([request.arguments[0] for request in sizes])
     # The smallest of n is above x with probability (1 - F(x))^n.
     median = given["size"] * stats.halfnorm.isf(0.5 ** (1 / n))
     return [
         Check("The probability that the draws give",
-              _all_close(_values(told, "probability"), [each.mean() for each in share]), 1),
+              all_close(entries(told, "probability"), [each.mean() for each in share]), 1),
         Check("Its standard error, from the chains",
-              _all_close(_values(told, "error"), error), 1),
+              all_close(entries(told, "error"), error), 1),
         Check("How low as many independent draws would come",
-              _all_close([answer.value for answer in lowest], median), 1),
+              all_close([answer.value for answer in lowest], median), 1),
     ]  # fmt: skip
 
 
@@ -125,9 +120,9 @@ def score_path(
     """Compare ends of paths, and energy errors."""
     truth = [_path(*request.arguments, given) for request in requests]
     ends = all(
-        _all_close(_values(answers, name), [each[name] for each in truth]) for name in ("q", "p")
+        all_close(entries(answers, name), [each[name] for each in truth]) for name in ("q", "p")
     )
-    error = _all_close(_values(answers, "error"), [each["error"] for each in truth])
+    error = all_close(entries(answers, "error"), [each["error"] for each in truth])
     return [
         Check("Where the path ends", ends, 2),
         Check("The largest energy error on the way", error, 2),
@@ -210,7 +205,7 @@ def score_kicks(
     requests: Sequence[Request], answers: Sequence[Answer], given: Numbers
 ) -> list[Check]:
     """Compare E-BFMI and what it flags, and the number of kicks."""
-    runs, told = _split(requests, answers, "bfmi")
+    runs, told = split(requests, answers, "bfmi")
     right = []
     for run, answer in zip(runs, told, strict=True):
         energy = np.array(run.arguments[0]["array"])
@@ -219,11 +214,11 @@ def score_kicks(
         flagged = np.flatnonzero(ratio < given["rule"])
         value = answer.value if type(answer.value) is dict else {}
         right.append(close(value.get("bfmi"), ratio) and close(value.get("flagged"), flagged))
-    asked, ways = _split(requests, answers, "kicks")
+    asked, ways = split(requests, answers, "kicks")
     groups, parameters = np.array([request.arguments for request in asked]).T
     straight = groups * math.log(given["mouth"] / given["neck"]) / np.sqrt(parameters)
-    down = _all_close(_values(ways, "straight"), straight)
-    down = down and _all_close(_values(ways, "walk"), straight**2)
+    down = all_close(entries(ways, "straight"), straight)
+    down = down and all_close(entries(ways, "walk"), straight**2)
     return [
         Check("E-BFMI of each chain, and which chains it flags", all(right), 2),
         Check("How many kicks lead down the funnel", down, 2),
@@ -272,16 +267,14 @@ def score_bias(
     requests: Sequence[Request], answers: Sequence[Answer], given: Numbers
 ) -> list[Check]:
     """Compare signs, and sizes."""
-    asked, signs = _split(requests, answers, "predict")
-    _, sizes = _split(requests, answers, "measure")
+    asked, signs = split(requests, answers, "predict")
+    _, sizes = split(requests, answers, "measure")
     truth = np.array([_biases(*request.arguments, given) for request in asked])
     words = np.where(truth > 0, "too high", "too low")
     signs_right = all(
-        same(_values(signs, name), words[:, i].tolist()) for i, name in enumerate(EXPECTATIONS)
+        same(entries(signs, name), words[:, i].tolist()) for i, name in enumerate(EXPECTATIONS)
     )
-    close_to = [
-        _all_close(_values(sizes, name), truth[:, i]) for i, name in enumerate(EXPECTATIONS)
-    ]
+    close_to = [all_close(entries(sizes, name), truth[:, i]) for i, name in enumerate(EXPECTATIONS)]
     return [
         Check("The bias of the probability", close_to[0], 1.5),
         Check("The biases of the two means", close_to[1] and close_to[2], 1.5),

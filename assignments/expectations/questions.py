@@ -6,7 +6,19 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import optimize, stats
 
-from grading.questions import Answer, Check, Numbers, Question, Request, close, number, same
+from grading.questions import (
+    Answer,
+    Check,
+    Numbers,
+    Question,
+    Request,
+    all_close,
+    close,
+    entries,
+    number,
+    same,
+    split,
+)
 
 CLINICS = 8  # in the study of question 7
 
@@ -41,22 +53,6 @@ def numbers(rng: np.random.Generator) -> Numbers:
     }
 
 
-def _values(answers: Sequence[Answer], name: str) -> list:
-    """Take one entry of each answer that is a dictionary."""
-    return [a.value.get(name) if type(a.value) is dict else None for a in answers]
-
-
-def _all_close(given: Sequence, wanted: Sequence) -> bool:
-    return all(close(g, w) for g, w in zip(given, wanted, strict=True))
-
-
-def _split(requests: Sequence[Request], answers: Sequence[Answer], function: str) -> tuple:
-    """Take the requests of one function, and their answers."""
-    pairs = zip(requests, answers, strict=True)
-    mine = [(request, answer) for request, answer in pairs if request.function == function]
-    return [request for request, _ in mine], [answer for _, answer in mine]
-
-
 # --- q1: the mode moves --------------------------------------------------------------------
 
 
@@ -78,7 +74,7 @@ def score_modes(
     requests: Sequence[Request], answers: Sequence[Answer], given: Numbers
 ) -> list[Check]:
     """Compare modes in three coordinates, and a probability that needs none."""
-    asked, told = _split(requests, answers, "modes")
+    asked, told = split(requests, answers, "modes")
     right = []
     for request, answer in zip(asked, told, strict=True):
         shape, rate = request.arguments
@@ -89,13 +85,13 @@ def score_modes(
                 right.append(close(value.get(name), (shape - power) / rate))
             else:
                 right.append(name in value and value[name] is None)
-    asked, told = _split(requests, answers, "probability")
+    asked, told = split(requests, answers, "probability")
     truth = [stats.gamma.cdf(given["limit"], k, scale=1 / rate) for k, rate in
              (request.arguments for request in asked)]  # fmt: skip
     return [
         Check("The modes in three coordinates, and where there is none", all(right), 2),
         Check("The probability, which needs no coordinates",
-              _all_close([answer.value for answer in told], truth), 1),
+              all_close([answer.value for answer in told], truth), 1),
     ]  # fmt: skip
 
 
@@ -179,13 +175,13 @@ def score_higher(
     requests: Sequence[Request], answers: Sequence[Answer], given: Numbers
 ) -> list[Check]:
     """Ask whether the points are just above their bounds, and compare rates."""
-    asked, told = _split(requests, answers, "higher")
+    asked, told = split(requests, answers, "higher")
     above = []
     for request, answer in zip(asked, told, strict=True):
         y, bound = np.array(request.arguments[0]["array"]), request.arguments[1]
         found = _log_density(y, answer.value, given)
         above.append(found is not None and bound < found < bound + 0.01)
-    asked, told = _split(requests, answers, "growth")
+    asked, told = split(requests, answers, "growth")
     rates = [
         groups * centeredness - (given["shape"] - 1) - jacobian
         for groups, centeredness, jacobian in (request.arguments for request in asked)
@@ -193,7 +189,7 @@ def score_higher(
     return [
         Check("Points just above each bound that was set", all(above), 3),
         Check("How fast the log density grows, in any coordinates",
-              _all_close([answer.value for answer in told], rates), 2),
+              all_close([answer.value for answer in told], rates), 2),
     ]  # fmt: skip
 
 
@@ -216,21 +212,21 @@ def score_squares(
     requests: Sequence[Request], answers: Sequence[Answer], given: Numbers
 ) -> list[Check]:
     """Compare shares of draws, and probabilities of an estimate of zero."""
-    asked, told = _split(requests, answers, "ball")
+    asked, told = split(requests, answers, "ball")
     d, radius = np.array([request.arguments for request in asked]).T
     inside = stats.chi2.cdf((radius / given["width"]) ** 2, d)
     below = stats.chi2.sf(2 * given["drop"], d)
-    typical = _all_close(_values(told, "inside"), inside)
-    typical = typical and _all_close(_values(told, "below"), below)
-    asked, told = _split(requests, answers, "zero")
+    typical = all_close(entries(told, "inside"), inside)
+    typical = typical and all_close(entries(told, "below"), below)
+    asked, told = split(requests, answers, "zero")
     groups, tau = np.array([request.arguments for request in asked]).T
     share = given["se"] ** 2 / (given["se"] ** 2 + tau**2)
     reml = stats.chi2.cdf((groups - 1) * share, groups - 1)
     ml = stats.chi2.cdf(groups * share, groups - 1)
     return [
         Check("How many draws are near the mode, and how many far below it", typical, 2),
-        Check("How often REML says zero", _all_close(_values(told, "reml"), reml), 1.5),
-        Check("How often maximum likelihood does", _all_close(_values(told, "ml"), ml), 1.5),
+        Check("How often REML says zero", all_close(entries(told, "reml"), reml), 1.5),
+        Check("How often maximum likelihood does", all_close(entries(told, "ml"), ml), 1.5),
     ]
 
 
@@ -268,23 +264,23 @@ def score_price(
     requests: Sequence[Request], answers: Sequence[Answer], given: Numbers
 ) -> list[Check]:
     """Compare expected costs, decisions, and what a point costs."""
-    asked, told = _split(requests, answers, "costs")
+    asked, told = split(requests, answers, "costs")
     draws = [[np.array(each["array"]) for each in request.arguments] for request in asked]
     truth = np.array([_costs(*pair, given) for pair in draws])
-    leave = _all_close(_values(told, "leave"), truth[:, 0])
-    fix = _all_close(_values(told, "fix"), truth[:, 1])
+    leave = all_close(entries(told, "leave"), truth[:, 0])
+    fix = all_close(entries(told, "fix"), truth[:, 1])
     best = np.where(truth[:, 0] < truth[:, 1], "leave", "fix").tolist()
-    decided = leave and fix and same(_values(told, "best"), best)
+    decided = leave and fix and same(entries(told, "best"), best)
     plugged = [_costs(np.mean(a, keepdims=True), np.mean(s, keepdims=True), given)
                for a, s in draws]  # fmt: skip
     chosen = [pair[int(np.argmin(point))] for pair, point in zip(truth, plugged, strict=True)]
-    _, regrets = _split(requests, answers, "regret")
+    _, regrets = split(requests, answers, "regret")
     regret = np.array(chosen) - truth.min(axis=1)
     return [
         Check("The expected cost of leaving", leave, 1),
         Check("The expected cost of fixing, and the decision", decided, 2),
         Check("What a decision by plugged-in means costs",
-              _all_close([answer.value for answer in regrets], regret), 2),
+              all_close([answer.value for answer in regrets], regret), 2),
     ]  # fmt: skip
 
 

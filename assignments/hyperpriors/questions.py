@@ -6,7 +6,18 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import integrate, stats
 
-from grading.questions import Answer, Check, Numbers, Question, Request, close, same, table
+from grading.questions import (
+    Answer,
+    Check,
+    Numbers,
+    Question,
+    Request,
+    all_close,
+    close,
+    entries,
+    same,
+    table,
+)
 
 WARDS = 5  # in the study of question 7
 
@@ -36,15 +47,6 @@ def numbers(rng: np.random.Generator) -> Numbers:
             "error": [round(float(value), 2) for value in errors],
         },
     }
-
-
-def _entries(answers: Sequence[Answer], name: str) -> list:
-    """Take one entry of each answer that is a dictionary."""
-    return [a.value.get(name) if type(a.value) is dict else None for a in answers]
-
-
-def _all_close(given: Sequence, wanted: Sequence[float], rtol: float = 1e-7, atol: float = 1e-9):
-    return all(close(g, w, rtol=rtol, atol=atol) for g, w in zip(given, wanted, strict=True))
 
 
 # --- q1: from a sentence to a prior --------------------------------------------------------
@@ -112,8 +114,8 @@ def score_beyond(
 
         truth.append(integrate.quad(at, 0, 1, limit=200, epsabs=1e-7)[0])
     values = [answer.value for answer in answers]
-    firm = _all_close(values[:3], truth[:3], rtol=0, atol=3e-4)
-    wide = _all_close(values[3:], truth[3:], rtol=0, atol=3e-4)
+    firm = all_close(values[:3], truth[:3], rtol=0, atol=3e-4)
+    wide = all_close(values[3:], truth[3:], rtol=0, atol=3e-4)
     return [
         Check("How many impossible homes wide hyperpriors imagine", wide, 2),
         Check("The same for wide and firm ones", wide and firm, 1),
@@ -176,13 +178,13 @@ def score_model(
 
     def moves(places: slice) -> bool:
         # Half the size of the smallest change that one wrong prior makes.
-        return _all_close(change[places], (truth - truth[0])[places], rtol=1e-6, atol=1e-5)
+        return all_close(change[places], (truth - truth[0])[places], rtol=1e-6, atol=1e-5)
 
     return [
         Check("The log density moves as it must with mu_a and mu_b", moves(slice(1, 4)), 1),
         Check("The log density moves as it must with the scales", moves(slice(4, 7)), 2),
         Check("The log density itself, at fresh points",
-              _all_close(found, truth, rtol=1e-6, atol=1e-6), 1),
+              all_close(found, truth, rtol=1e-6, atol=1e-6), 1),
     ]  # fmt: skip
 
 
@@ -219,9 +221,9 @@ def score_new_home(
         home.append(float(stats.norm.sf(edge, center, spread).mean()))
         forgot.append(float(stats.norm.sf(edge, center, d["sigma_y"]).mean()))
     signs = ["too low" if f < h else "too high" for f, h in zip(forgot, home, strict=True)]
-    one = _all_close(_entries(answers, "home"), home)
-    two = _all_close(_entries(answers, "forgot"), forgot)
-    told = all(same(a, b) for a, b in zip(_entries(answers, "forgot_is"), signs, strict=True))
+    one = all_close(entries(answers, "home"), home)
+    two = all_close(entries(answers, "forgot"), forgot)
+    told = all(same(a, b) for a, b in zip(entries(answers, "forgot_is"), signs, strict=True))
     return [
         Check("The probability for a home in a new county", one, 2),
         Check("The probability if one forgets that counties differ", two, 1),
@@ -274,15 +276,18 @@ def score_evidence(
     """Compare two evidences and a posterior mean, to a thousandth."""
     truth = np.array([_evidence(*request.arguments, given) for request in requests])
     right = [
-        _all_close(_entries(answers, name), truth[:, place], rtol=1e-3, atol=1e-3)
+        all_close(entries(answers, name), truth[:, place], rtol=1e-3, atol=1e-3)
         for place, name in enumerate(["log_evidence", "alike", "mean_tau"])
     ]
     return [
         Check("The log evidence if all groups are alike", right[1], 1),
         Check("The log evidence if groups may differ", right[0], 2),
         # By itself it hardly tells one class's prior of mu from another's.
-        Check("The posterior mean of tau, if the evidence of alike groups is right",
-              right[1] and right[2], 2),
+        Check(
+            "The posterior mean of tau, if the evidence of alike groups is right",
+            right[1] and right[2],
+            2,
+        ),
     ]
 
 

@@ -6,7 +6,17 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from grading.questions import Answer, Check, Numbers, Question, Request, close, table
+from grading.questions import (
+    Answer,
+    Check,
+    Numbers,
+    Question,
+    Request,
+    all_close,
+    close,
+    entries,
+    table,
+)
 
 COUNTIES = 14  # in the survey of question 7
 
@@ -42,15 +52,6 @@ def numbers(rng: np.random.Generator) -> Numbers:
     }
 
 
-def _values(answers: Sequence[Answer], name: str) -> list:
-    """Take one entry of each answer that is a dictionary."""
-    return [a.value.get(name) if type(a.value) is dict else None for a in answers]
-
-
-def _all_close(given: Sequence, wanted: Sequence[float], rtol: float = 1e-7) -> bool:
-    return all(close(g, w, rtol=rtol) for g, w in zip(given, wanted, strict=True))
-
-
 # --- q1: units -----------------------------------------------------------------------------
 
 
@@ -70,10 +71,10 @@ def score_units(
     mean = np.exp(level + sigma**2 / 2) - given["offset"]
     above = stats.norm.sf(math.log(given["limit"] + given["offset"]), level, sigma)
     return [
-        Check("The median of homes, in pCi/L", _all_close(_values(answers, "median"), median), 1),
-        Check("Their mean, in pCi/L", _all_close(_values(answers, "mean"), mean), 1),
+        Check("The median of homes, in pCi/L", all_close(entries(answers, "median"), median), 1),
+        Check("Their mean, in pCi/L", all_close(entries(answers, "mean"), mean), 1),
         Check("The probability of a home above the limit",
-              _all_close(_values(answers, "above"), above), 1),
+              all_close(entries(answers, "above"), above), 1),
     ]  # fmt: skip
 
 
@@ -105,16 +106,16 @@ def score_county(
     estimate = w * own + (1 - w) * given["mu"]
     sd = given["sigma_a"] * np.sqrt(1 - w)
     asked = answers[: len(n)]
-    estimates, sds = _values(asked, "estimate"), _values(asked, "sd")
+    estimates, sds = entries(asked, "estimate"), entries(asked, "sd")
     shares = np.array([r.arguments[0] for r in requests if r.function == "homes_needed"])
     needed = np.ceil(shares / (1 - shares) * worth)
     return [
-        Check("The estimate of a county with homes", _all_close(estimates[:-1], estimate[:-1]), 1),
-        Check("Its standard deviation", _all_close(sds[:-1], sd[:-1]), 1),
+        Check("The estimate of a county with homes", all_close(estimates[:-1], estimate[:-1]), 1),
+        Check("Its standard deviation", all_close(sds[:-1], sd[:-1]), 1),
         Check("Estimate and standard deviation of a county without homes",
               close(estimates[-1], estimate[-1]) and close(sds[-1], sd[-1]), 1),
         Check("How many homes it takes to keep a share",
-              _all_close([answer.value for answer in answers[len(n):]], needed), 1),
+              all_close([answer.value for answer in answers[len(n):]], needed), 1),
     ]  # fmt: skip
 
 
@@ -154,8 +155,8 @@ def score_risk(
     none = given["sigma_y"] ** 2 / n
     partial = (1 - w) ** 2 * distance**2 + w**2 * none
     asked = [answer for _, answer in risks]
-    easy = _all_close(_values(asked, "none"), none)
-    easy = easy and _all_close(_values(asked, "complete"), distance**2)
+    easy = all_close(entries(asked, "none"), none)
+    easy = easy and all_close(entries(asked, "complete"), distance**2)
     turns = [
         (a.value, _break_even(r.arguments[0], given), a.status == "ok")
         for r, a in pairs
@@ -166,7 +167,7 @@ def score_risk(
     ]
     return [
         Check("The errors of no and of complete pooling", easy, 1),
-        Check("The error of partial pooling", _all_close(_values(asked, "partial"), partial), 1),
+        Check("The error of partial pooling", all_close(entries(asked, "partial"), partial), 1),
         Check("From how many homes on no pooling is better, if ever", all(right), 2),
     ]
 

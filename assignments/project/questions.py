@@ -6,7 +6,18 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from grading.questions import Answer, Check, Numbers, Question, Request, close, same, table
+from grading.questions import (
+    Answer,
+    Check,
+    Numbers,
+    Question,
+    Request,
+    all_close,
+    close,
+    entries,
+    same,
+    table,
+)
 
 GROUPS = 14  # in the trial that the class key simulates
 
@@ -36,15 +47,6 @@ def numbers(rng: np.random.Generator) -> Numbers:
         "bins": int(rng.integers(4, 9)),
         "trial": {"group": group, "x": week, "y": [round(float(value), 2) for value in score]},
     }
-
-
-def _values(answers: Sequence[Answer], name: str) -> list:
-    """Take one entry of each answer that is a dictionary."""
-    return [a.value.get(name) if type(a.value) is dict else None for a in answers]
-
-
-def _all_close(given: Sequence, wanted: Sequence) -> bool:
-    return all(close(g, w) for g, w in zip(given, wanted, strict=True))
 
 
 def _rescaled(x: Sequence[float], given: Numbers) -> np.ndarray:
@@ -95,12 +97,12 @@ def score_inform(
         truth_b.append(np.bincount(group, around**2) * sigma_b**2 / sigma_y**2)
         ways_a.append(ways(truth_a[-1]))
         ways_b.append(ways(truth_b[-1]))
-    right = _all_close(_values(answers, "a"), truth_a)
-    right = right and _all_close(_values(answers, "b"), truth_b)
+    right = all_close(entries(answers, "a"), truth_a)
+    right = right and all_close(entries(answers, "b"), truth_b)
     words = all(
         same(told, wanted)
         for name, all_wanted in [("write_a", ways_a), ("write_b", ways_b)]
-        for told, wanted in zip(_values(answers, name), all_wanted, strict=True)
+        for told, wanted in zip(entries(answers, name), all_wanted, strict=True)
     )
     return [
         Check("The informativeness of intercepts and slopes", right, 2),

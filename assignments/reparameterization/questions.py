@@ -5,7 +5,18 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from grading.questions import Answer, Check, Numbers, Question, Request, close, same, table
+from grading.questions import (
+    Answer,
+    Check,
+    Numbers,
+    Question,
+    Request,
+    all_close,
+    close,
+    entries,
+    same,
+    table,
+)
 
 HOSPITALS = 10  # in the table of question 7
 PRIORS = {"mu_a", "sigma_a", "mu_b", "delta", "sigma_b", "sigma_y"}
@@ -45,15 +56,6 @@ def numbers(rng: np.random.Generator) -> Numbers:
         "below_before": int(rng.integers(4, 9)),
         "below_after": int(rng.integers(18, 30)),
     }
-
-
-def _values(answers: Sequence[Answer], name: str) -> list:
-    """Take one entry of each answer that is a dictionary."""
-    return [a.value.get(name) if type(a.value) is dict else None for a in answers]
-
-
-def _all_close(given: Sequence, wanted: Sequence) -> bool:
-    return all(close(g, w) for g, w in zip(given, wanted, strict=True))
 
 
 # --- q1: two seats -------------------------------------------------------------------------
@@ -112,15 +114,15 @@ def score_map(
     r = n[:, None] * ends**2 / given["sigma_y"] ** 2
     b, z = ends / np.sqrt(1 + r), 1 / np.sqrt(1 + r)
     change_b, change_z = b[:, 1] / b[:, 0], z[:, 0] / z[:, 1]
-    told = _all_close(_values(answers, "r"), r)
-    widths = _all_close(_values(answers, "b"), change_b)
-    widths = widths and _all_close(_values(answers, "z"), change_z)
+    told = all_close(entries(answers, "r"), r)
+    widths = all_close(entries(answers, "b"), change_b)
+    widths = widths and all_close(entries(answers, "z"), change_z)
     choice = np.where(change_b < change_z, "centered", "noncentered").tolist()
     return [
         Check("The informativeness at both ends", told, 1),
         Check("By which factor the two widths change", widths, 1.5),
         Check("Which coordinate that gives to which county, for all counties asked",
-              widths and same(_values(answers, "write"), choice), 1.5),
+              widths and same(entries(answers, "write"), choice), 1.5),
     ]  # fmt: skip
 
 
@@ -303,7 +305,7 @@ def score_worse(
 
     def right(*names: str) -> bool:
         return all(
-            _all_close(_values(answers, name), [each[name] for each in truth]) for name in names
+            all_close(entries(answers, name), [each[name] for each in truth]) for name in names
         )
 
     return [

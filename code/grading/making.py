@@ -59,7 +59,7 @@ __all__ = [
 
 ROOT = Path(__file__).resolve().parents[2]
 #: What came of scoring the full solutions at many keys.
-CHECKED = ROOT / "assignments" / "checked.json"
+CHECKED = ROOT / "data" / "benchmarks" / "class_keys.json"
 KINDS = ("full", "blank", "half", "wrong_idea", "unusual")
 ORDER = ("pooling", "hyperpriors", "diagnostics", "reparameterization", "expectations", "project")
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}

@@ -21,10 +21,13 @@ __all__ = [
     "Check",
     "Question",
     "Request",
+    "all_close",
     "close",
     "earned",
+    "entries",
     "number",
     "same",
+    "split",
     "table",
 ]
 
@@ -254,6 +257,68 @@ def close(answer: JSON, truth: Any, *, rtol: float = 1e-7, atol: float = 1e-9) -
         )
     value = number(answer)
     return value is not None and abs(value - float(truth)) <= atol + rtol * abs(float(truth))
+
+
+def all_close(
+    given: Sequence[JSON], wanted: Sequence[Any], *, rtol: float = 1e-7, atol: float = 1e-9
+) -> bool:
+    """Compare answers with truths, each by :func:`close`.
+
+    Parameters
+    ----------
+    given : sequence of JSON
+        Answers.
+    wanted : sequence
+        What they should be.
+    rtol, atol : float
+        As for :func:`close`.
+
+    Returns
+    -------
+    bool
+        Whether all of them agree.
+    """
+    return all(close(g, w, rtol=rtol, atol=atol) for g, w in zip(given, wanted, strict=True))
+
+
+def entries(answers: Sequence[Answer], name: str) -> list[JSON]:
+    """Take one entry of each answer that is a dictionary.
+
+    Parameters
+    ----------
+    answers : sequence of Answer
+        Answers.
+    name : str
+        The entry.
+
+    Returns
+    -------
+    list
+        None for an answer that has no such entry.
+    """
+    return [a.value.get(name) if type(a.value) is dict else None for a in answers]
+
+
+def split(
+    requests: Sequence[Request], answers: Sequence[Answer], function: str
+) -> tuple[list[Request], list[Answer]]:
+    """Take the requests of one function, and their answers.
+
+    Parameters
+    ----------
+    requests, answers : sequence
+        Of a question that asks for several functions.
+    function : str
+        Name of the function.
+
+    Returns
+    -------
+    tuple of list
+        Requests and answers.
+    """
+    pairs = zip(requests, answers, strict=True)
+    mine = [(request, answer) for request, answer in pairs if request.function == function]
+    return [request for request, _ in mine], [answer for _, answer in mine]
 
 
 def same(answer: JSON, truth: str | Sequence[str]) -> bool:
