@@ -2,8 +2,8 @@
 
     python benchmarks/binder.py --write
 
-The image is made here as Binder makes it, without Docker (`bookbuild.binder`), and every page
-that has cells is executed in it, without a network.
+The image is made here as Binder makes it, without Docker (`bookbuild.binder`); what is executed in
+it has no network.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import pandas as pd
 import results
 
 from bookbuild import binder
-from bookbuild.execute import chapters
 
 DRAWS = 4000
 # What the reader who opens a notebook waits for: a kernel, the imports, and the radon model.
@@ -41,16 +40,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--write", action="store_true", help="write to data/benchmarks")
     parser.add_argument("--folder", type=Path, help="write there instead")
-    parser.add_argument("--quick", action="store_true", help="the first draws, once: a trial")
     arguments = parser.parse_args()
-    repeats = 1 if arguments.quick else arguments.repeats
 
     image = binder.replay(results.ROOT, results.ROOT / "_build" / "binder")
-    # But for the page that reads what this writes.
-    pages = [page for page in chapters(image.home) if page.stem != "running"]
     notes = results.conditions(
         ["jupyter-repo2docker", "pymc", "nutpie", "numba"],
-        repeats=repeats,
+        repeats=arguments.repeats,
         draws=DRAWS,
         base=binder.pins()[0],
         megabytes={"packages": size(image.prefix), "repository": size(image.home)},
@@ -59,11 +54,8 @@ def main() -> None:
     first.write_text(FIRST, encoding="utf-8")
     rows = [
         {"what": "first draws", "repeat": repeat, **image.execute(first)}
-        for repeat in range(repeats)
+        for repeat in range(arguments.repeats)
     ]
-    for page in [] if arguments.quick else pages:
-        rows.append({"what": page.stem, "repeat": 0, **image.execute(page)})
-        print(rows[-1], flush=True)
     table = pd.DataFrame(rows).groupby("what", sort=False)[
         ["seconds", "processor_seconds", "megabytes"]
     ]

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "data" / "benchmarks"
-NAMES = [path.stem for path in sorted(FOLDER.glob("*.json"))]
+NAMES = [path.stem for path in sorted(FOLDER.glob("*.csv")) if "_" not in path.stem]
 
 
 def table(name):
@@ -19,9 +20,9 @@ def table(name):
 
 
 def test_all_benchmarks_of_the_page_are_there():
-    pages = [(ROOT / "book" / f"{name}.md").read_text() for name in ("build", "running")]
+    pages = [(ROOT / "book" / f"{name}.md").read_text() for name in ("build", "grading", "running")]
     read = {name for page in pages for name in re.findall(r'"([a-z_]+)\.csv"', page)}
-    assert {"sampling_summary", "growth", "start", "study"} <= read
+    assert {"sampling_summary", "growth", "start", "study", "lighthouse"} <= read
     assert all((FOLDER / f"{name}.csv").exists() for name in read)
 
 
@@ -70,6 +71,51 @@ def test_a_plain_build_takes_three_times_as_long():
     assert books["seconds"]["plain"] >= 3 * books["seconds"]["ours"]
     assert books["finished"]["ours"]
     assert (books["failed_cells"] == 0).all()
+
+
+def test_pages_come_quickly_and_are_for_all():
+    looks = table("lighthouse")
+    notes = json.loads((FOLDER / "lighthouse.json").read_text())
+    ours = looks[looks["site"] == "ours"]
+    for category in ("accessibility", "best_practices", "seo"):
+        assert (ours[category] == 100).all(), ours.query(f"{category} < 100")["page"].unique()
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    chapters = {each["file"] for each in toc["parts"][0]["chapters"]}
+    often = ours.groupby(["page", "device"]).size()
+    assert {page for page, _ in often[often == notes["runs"]].index} == chapters
+    speed = ours.groupby(["page", "device"])["performance"].median().unstack().loc[sorted(chapters)]
+    assert (speed["mobile"] >= 95).all(), speed
+    assert (speed["desktop"] >= 98).all(), speed
+
+
+def test_exhibits_hold_up_no_page_and_move_smoothly():
+    rows = table("exhibits")
+    paint = rows[rows["what"] == "paint"]
+    paint = paint.pivot_table("milliseconds", "page", "exhibits", aggfunc="median")
+    assert {"pooling", "priors", "funnel", "reparameterization", "expectations"} <= set(paint.index)
+    assert (paint["with"] <= 1.1 * paint["without"]).all(), paint
+    frames = rows[rows["what"] == "frames"][["frames", "dropped"]].sum()
+    assert frames["dropped"] <= 0.02 * frames.sum()
+
+
+def test_the_browser_wins_to_the_first_draws():
+    rows = table("browser")
+    cold = rows[rows["what"] == "cold"].groupby("way")["seconds"].median()
+    assert cold["chromium, browser and page"] < min(cold["nutpie"], cold["pymc"])
+    gradient = rows[rows["what"] == "gradient"].groupby("model")["microseconds_per_gradient"]
+    assert gradient.median().max() <= 5
+    chains = rows.query("what == 'chains' and model == 'noncentered'")
+    assert chains.groupby("workers")["seconds"].median().max() < 4
+
+
+def test_a_class_is_graded_without_a_fault():
+    rows = table("classroom").set_index("part")
+    notes = json.loads((FOLDER / "classroom.json").read_text())
+    assert rows.loc["class", "submissions"] == 200
+    assert notes["hostile"] >= 25
+    assert notes["faults"] == 0
+    sets = json.loads((FOLDER / "class_keys.json").read_text())
+    assert (rows.loc[list(sets), "seconds"] <= 30).all()
 
 
 def test_draws_of_the_healthy_samplers_agree_with_the_exact_posterior():

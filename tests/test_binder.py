@@ -197,7 +197,7 @@ def lab(image):
             time.sleep(0.5)
     yield address
     server.terminate()
-    server.wait(30)
+    server.wait(120)
 
 
 def launch(browser, lab, image, name):
@@ -232,8 +232,9 @@ def read_number(page, code):
     """Let a cell at the end print a number."""
     add_cell(page, f"print('The number is', {code})")
     said = page.locator(".jp-OutputArea-output", has_text="The number is").last
-    said.wait_for(timeout=60_000)
-    number = int(said.inner_text().split()[-1])
+    # JupyterLab hides what is not on screen. And the cell waits for all that run before it.
+    said.wait_for(state="attached", timeout=600_000)
+    number = int((said.text_content() or "").split()[-1])
     page.get_by_text("| Idle").wait_for(timeout=60_000)
     return number
 

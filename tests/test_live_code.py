@@ -424,6 +424,7 @@ def find(name: str, text: str) -> int:
 def test_a_prior_of_a_chapter_is_edited_and_its_figure_changes(open_page, server, course):
     reader = open_page("priors")
     figure, table = find("priors", "candidates = {"), find("priors", "factors.set_index")
+    reader.page.evaluate("document.querySelectorAll('details').forEach(box => box.open = true)")
     reader.run(figure)
     image = reader.cell(figure).locator(".live-output img").first
     image.wait_for()

@@ -131,7 +131,7 @@ export default exhibit((figure) => {
     const { inner } = frame;
     const x = scaleLinear(extent(values.flat()), [inner.left + 6, inner.right - 6]);
     const y = scaleLog(limits, [inner.bottom - 6, inner.top + 6]);
-    drawX(frame, x, width < 280 ? effectName : `${effectName} of ${state.effect_of}`, { count: 4 });
+    drawX(frame, x, width < 240 ? effectName : `${effectName} of ${state.effect_of}`, { count: 4 });
     drawY(frame, y, scaleName, { values: marks(limits) });
     const plot = frame.group("plot");
     const inside = (c, i) => c === chain && i >= part[0] && i < part[1];

@@ -72,7 +72,8 @@ class Draws(Exhibit):
     ) -> None:
         values, effects, diverging, energy = _read(run, scale, effect)
         chains, draws = values.shape
-        ranks = rankdata(values).reshape(values.shape) / values.size
+        # A chain that stays where it is has ties: in the order of its draws, each has a rank.
+        ranks = rankdata(values, method="ordinal").reshape(values.shape) / values.size
         kept = _keep(diverging)
         rows = np.arange(chains)[:, None]
         low, high = float(effects.min()), float(effects.max())
