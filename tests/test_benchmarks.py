@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -91,9 +92,15 @@ def test_pages_come_quickly_and_are_for_all():
 def test_exhibits_hold_up_no_page_and_move_smoothly():
     rows = table("exhibits")
     paint = rows[rows["what"] == "paint"]
-    paint = paint.pivot_table("milliseconds", "page", "exhibits", aggfunc="median")
-    assert {"pooling", "priors", "funnel", "reparameterization", "expectations"} <= set(paint.index)
-    assert (paint["with"] <= 1.1 * paint["without"]).all(), paint
+    paint = paint.pivot_table("milliseconds", ["page", "repeat"], "exhibits")
+    later = np.log(paint["with"] / paint["without"])
+    pages = later.groupby("page")
+    assert {"pooling", "priors", "funnel", "reparameterization", "expectations"} <= set(
+        pages.groups
+    )
+    # A load varies by a tenth and more: all of them tell, and no page stands out.
+    assert later.mean() <= np.log(1.1)
+    assert (pages.mean() - 2 * pages.sem() <= np.log(1.1)).all()
     frames = rows[rows["what"] == "frames"][["frames", "dropped"]].sum()
     assert frames["dropped"] <= 0.02 * frames.sum()
 

@@ -166,8 +166,14 @@ class Page {
     const source = place.querySelector(".cell_input [class*=highlight-]");
     const output = element("div", { className: "live-output" });
     const figure = place.querySelector(".cell_output figure");
+    const shown = place.querySelector(".cell_output img")?.alt;
     if (figure && !figure.closest(".exhibit")) figure.prepend(output);
     else place.append(output);
+    // What a figure shows after a change, nobody has written down.
+    const words = shown ? `Made just now. As in the book it shows: ${shown}` : "Made just now by this cell.";
+    new MutationObserver(() => {
+      for (const image of output.querySelectorAll("img:not([alt])")) image.alt = words;
+    }).observe(output, { childList: true, subtree: true });
     if (!source) {
       cell.attachToDOM(output);
       return;

@@ -19,12 +19,14 @@ from contextlib import contextmanager
 from html import escape
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin
 
 import yaml
 from bs4 import BeautifulSoup, Tag
 from playwright.sync_api import Browser, sync_playwright
 from pypdf import PdfReader, PdfWriter
+from pypdf.generic import NameObject, TextStringObject
 from sphinx_external_toc.parsing import parse_toc_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -240,8 +242,18 @@ def page_numbers(pdf: bytes) -> dict[str, int]:
     return found
 
 
-def print_book(browser: Browser, site: Path, root: Path, *, solutions: bool) -> bytes:
-    """Print the joined document, twice: the first time tells the page numbers of the contents."""
+def print_book(
+    browser: Browser, site: Path, root: Path, *, solutions: bool
+) -> tuple[bytes, list[str]]:
+    """Print the joined document, twice: the first time tells the page numbers of the contents.
+
+    Returns
+    -------
+    bytes
+        The PDF.
+    list of str
+        The headings in it.
+    """
     book, articles, parts = join(site, root, solutions=solutions)
     numbers: dict[str, int] = {}
     front = book.select_one(".title-page")
@@ -274,12 +286,24 @@ def print_book(browser: Browser, site: Path, root: Path, *, solutions: bool) -> 
         (site / "print.css").unlink(missing_ok=True)
     if before != numbers:
         raise PrintError("the contents moved the pages that they list")
-    return pdf
+    return pdf, [" ".join(each.get_text().split()) for each in book.select("h1, h2, h3, h4")]
 
 
-def sign(pdf: bytes, config: dict, target: Path) -> None:
+def mend_outline(writer: PdfWriter, headings: list[str]) -> None:
+    """Write the titles of the outline as the headings are: Chromium drops spaces at line ends."""
+    wanted = {"".join(heading.split()): heading for heading in headings}
+    waiting: list[Any] = [writer.get_outline_root()]
+    while waiting:
+        node = waiting.pop()
+        if heading := wanted.get("".join(str(node.get("/Title", "")).split())):
+            node[NameObject("/Title")] = TextStringObject(heading)
+        waiting += [node[key].get_object() for key in ("/First", "/Next") if key in node]
+
+
+def sign(pdf: bytes, headings: list[str], config: dict, target: Path) -> None:
     """Write the PDF, with the book's title and authors in it."""
     writer = PdfWriter(clone_from=BytesIO(pdf))
+    mend_outline(writer, headings)
     writer.add_metadata({"/Title": config["title"], "/Author": config["author"]})
     writer.write(target)
 
@@ -316,7 +340,8 @@ def main(root: Path = ROOT) -> int:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         for name, solutions in EDITIONS.items():
             target = folder / f"{name}.pdf"
-            sign(print_book(browser, site, root, solutions=solutions), config, target)
+            pdf, headings = print_book(browser, site, root, solutions=solutions)
+            sign(pdf, headings, config, target)
             print(f"{target}: {len(PdfReader(target).pages)} pages")
         browser.close()
     return 0
