@@ -300,6 +300,8 @@ def test_problem_sets_have_no_notebook_without_their_checks(site):
 def test_the_table_has_every_page(site):
     rows = html(site, "running").select("article table tr:has(a)")
     found = [[link["href"] for link in row.select("a")] for row in rows]
+    for links in found:  # a page's link to itself is "#"
+        links[0] = "running.html" if links[0] == "#" else links[0]
     assert [links[0] for links in found] == [f"{page.stem}.html" for page in pages_with_cells(ROOT)]
     for page, *links in found:
         buttons = menu(site, page.removesuffix(".html"))
