@@ -440,8 +440,10 @@ def test_a_prior_of_a_chapter_is_edited_and_its_figure_changes(open_page, server
     reader.says("Ready.")
     after = reader.cell(figure).locator(".live-output img").first.get_attribute("src")
     assert after != before
-    found = Axe().run(reader.page, options={"resultTypes": ["violations"], "preload": False})
-    assert found.violations_count == 0, found.generate_report()
+    for theme in ("light", "dark"):
+        reader.page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+        found = Axe().run(reader.page, options={"resultTypes": ["violations"], "preload": False})
+        assert found.violations_count == 0, (theme, found.generate_report())
     near = (server, course.address, course.address.replace("http", "ws"), "data:", "blob:")
     assert [url for url in reader.requests if not url.startswith(near)] == []
     assert reader.faults == []
