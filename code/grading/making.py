@@ -32,7 +32,6 @@ import jinja2
 import jupytext
 import nbformat
 import yaml
-from markdown_it import MarkdownIt
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 from otter.assign import Assignment
@@ -620,7 +619,10 @@ def rubric(problems: ProblemSet, class_key: bytes) -> str:
     )
     if class_key == key.DEMONSTRATION:
         text += "\nMade with the public demonstration key, for no class.\n"
-    body = MarkdownIt("commonmark").enable("table").render(text)
+    # Not at the top: Binder makes the problem sets too, and has nothing to render formulas with.
+    from grading.maths import markdown
+
+    body = markdown().render(text)
     title = f"Rubric: {problems.title}"
     return _environment().from_string(RUBRIC).render(title=title, body=body)
 

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 import bleach
 import jinja2
 import yaml
-from markdown_it import MarkdownIt
 from markupsafe import Markup
 from PIL import Image
 
+from grading import maths
 from grading.export import neutral
 from grading.roster import plain
 
@@ -41,8 +41,9 @@ PARAGRAPH, TEXT = 20_000, 500
 FIGURE, PIXELS, SIDE = 8_000_000, 40_000_000, 1400
 TAGS = {
     "a", "blockquote", "br", "code", "em", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre",
-    "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
+    "strong", "table", "tbody", "td", "th", "thead", "tr", "ul", *maths.TAGS,
 }  # fmt: skip
+ATTRIBUTES = {"a": ["href"], **maths.ATTRIBUTES}
 SECTION = re.compile(r"[\w-]+\.html(#[\w:.-]+)?")
 #: What students are told about a run; what made it suspicious is for the instructor.
 TOLD = {
@@ -64,11 +65,6 @@ def short(text: Any, most: int = TEXT) -> str:
     return shown if len(shown) <= most else f"{shown[:most]} … ({len(shown):,} characters)"
 
 
-@cache
-def _markdown() -> MarkdownIt:
-    return MarkdownIt("commonmark", {"html": False, "linkify": False}).enable("table")
-
-
 def paragraph(text: str) -> Markup:
     """Render a student's Markdown.
 
@@ -81,16 +77,16 @@ def paragraph(text: str) -> Markup:
     -------
     Markup
         HTML without scripts, styles, images and odd links. Headings rank below those of the page.
-        Formulas stay as they were typed.
+        Formulas are MathML; one that cannot be read stays as it was typed.
     """
     shown = plain(text)
     cut = len(shown) > PARAGRAPH
-    html = _markdown().render(shown[:PARAGRAPH])
+    html = maths.markdown().render(shown[:PARAGRAPH])
     html = re.sub(r"<(/?)h([1-6])>", lambda tag: f"<{tag[1]}h{min(int(tag[2]) + 2, 6)}>", html)
     clean = bleach.clean(
         html,
         tags=TAGS,
-        attributes={"a": ["href"]},
+        attributes=ATTRIBUTES,
         protocols={"http", "https", "mailto"},
         strip=True,
         strip_comments=True,
@@ -311,5 +307,5 @@ def _rubric_of(question: str, page: str | None) -> Markup | None:
     parts = re.split(r"(?=<h2>)", body[1])
     number = question.removeprefix("q")
     own = [part for part in parts if re.match(rf"<h2>Question {number}\b", part)]
-    clean = bleach.clean("".join(own or parts), tags=TAGS | {"h2"}, attributes={"a": ["href"]})
+    clean = bleach.clean("".join(own or parts), tags=TAGS | {"h2"}, attributes=ATTRIBUTES)
     return Markup(clean.replace("<h2>", "<h3>").replace("</h2>", "</h3>"))
