@@ -148,6 +148,7 @@ class Draws(Exhibit):
     def still(self) -> Figure:
         """Draw the trace and, below it, the funnel, the ranks and the energies."""
         from matplotlib.figure import Figure
+        from matplotlib.ticker import LogLocator, NullFormatter
 
         scale, chain, part = np.array(self.data["scale"]), int(self.chain) - 1, self.stretch
         percent = 100 * np.arange(scale.shape[1]) / scale.shape[1]
@@ -164,6 +165,10 @@ class Draws(Exhibit):
         for c, places in enumerate(self.data["diverging"]):
             axes["P"].plot(x[c, places], scale[c, places], "x", color=COLORS["divergent"], ms=5)
         axes["P"].set(yscale="log", xlabel=f"{self.data['effect_name']} of {self.effect_of}")
+        for log in (axes["T"].yaxis, axes["P"].yaxis):
+            log.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            log.set_major_formatter("{x:g}")
+            log.set_minor_formatter(NullFormatter())
         edges = np.linspace(0, 1, RANKS + 1)
         bars = np.array(self.data["ranks"][chain]) * RANKS / self.data["draws"]
         axes["R"].stairs(bars, edges, **mark)
