@@ -424,7 +424,7 @@ def find(name: str, text: str) -> int:
 def test_a_prior_of_a_chapter_is_edited_and_its_figure_changes(open_page, server, course):
     reader = open_page("priors")
     figure, table = find("priors", "candidates = {"), find("priors", "factors.set_index")
-    reader.page.evaluate("document.querySelectorAll('details').forEach(box => box.open = true)")
+    assert reader.cell(figure).locator("details").count()  # its code is folded away, Run is not
     reader.run(figure)
     image = reader.cell(figure).locator(".live-output img").first
     image.wait_for()
@@ -432,6 +432,7 @@ def test_a_prior_of_a_chapter_is_edited_and_its_figure_changes(open_page, server
     before = image.get_attribute("src")
     assert reader.cell(table).locator(".live-output table").is_visible()
 
+    reader.page.evaluate("document.querySelectorAll('details').forEach(box => box.open = true)")
     editor = reader.cell(figure).locator(".CodeMirror").first
     edit = "(e, [old, made]) => e.CodeMirror.setValue(e.CodeMirror.getValue().replace(old, made))"
     editor.evaluate(edit, ["priors.HalfCauchy(5)", "priors.HalfCauchy(0.05)"])

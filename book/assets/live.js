@@ -184,13 +184,12 @@ class Page {
     const box = place.querySelector(".thebe-cell");
     const input = box.querySelector("textarea");
     input.setAttribute("aria-label", "Code of this cell. Escape leaves it, Shift+Enter runs it.");
-    box.append(
-      element(
-        "button",
-        { type: "button", className: "live-run", onclick: () => this.run(k) },
-        "Run",
-      ),
-    );
+    const run = { type: "button", className: "live-run", onclick: () => this.run(k) };
+    const button = element("button", run, "Run");
+    // Code may be folded away; its button is not.
+    const fold = box.closest("details");
+    if (fold) fold.after(button);
+    else box.append(button);
   }
 
   /** What was changed, and all after it, has to run again. */
