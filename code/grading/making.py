@@ -619,7 +619,7 @@ def rubric(problems: ProblemSet, class_key: bytes) -> str:
     )
     if class_key == key.DEMONSTRATION:
         text += "\nMade with the public demonstration key, for no class.\n"
-    # Not at the top: Binder makes the problem sets too, and has nothing to render formulas with.
+    # Not at the top: Binder makes the problem sets too, and has no KaTeX.
     from grading.maths import markdown
 
     body = markdown().render(text)
@@ -628,7 +628,7 @@ def rubric(problems: ProblemSet, class_key: bytes) -> str:
 
 
 def make(problems: ProblemSet, class_key: bytes, out: Path, *, execute: bool = True) -> Views:
-    """Make everything of one set.
+    """Make what students get of one set, its solution and its probes.
 
     Parameters
     ----------
@@ -669,7 +669,6 @@ def make(problems: ProblemSet, class_key: bytes, out: Path, *, execute: bool = T
     _write_tests(folder / "solution", made.tests)
     text = json.dumps(bundle(problems, class_key), indent=1, sort_keys=True, ensure_ascii=False)
     _write(folder / "probes" / "bundle.json", text + "\n")
-    _write(folder / "rubric.html", rubric(problems, class_key))
     return made
 
 
@@ -857,6 +856,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("No CLASS_KEY: made with the public demonstration key, for no class.")
         for problems in sets:
             make(problems, class_key, options.out)
+            marked_by = rubric(problems, class_key)
+            _write(options.out / problems.name / "rubric.html", marked_by)
             print(f"{problems.name}: {options.out / problems.name}", flush=True)
     except (SetError, key.ClassKeyError, guard.GuardError) as error:
         print(error, file=sys.stderr)
