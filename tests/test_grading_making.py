@@ -155,6 +155,8 @@ def test_command_makes_a_class(tmp_path, monkeypatch, capsys):
     bundle = json.loads((tmp_path / "pooling" / "probes" / "bundle.json").read_text())
     assert bundle["numbers"] == making.numbers(PROBLEMS, key.read(KEY))
     assert not bundle["demonstration"]
+    rubric = (tmp_path / "pooling" / "rubric.html").read_text(encoding="utf-8")
+    assert rubric == making.rubric(PROBLEMS, key.read(KEY))
 
 
 def test_command_says_what_is_wrong(tmp_path, monkeypatch, capsys):
